@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 __all__ = ["chart_dir", "puller"]
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import puller  # chart/files is on mypy's path
 else:
 
-    def _load_puller():
+    def _load_puller() -> ModuleType:
         # By path and not by package name: a chart is no Python package, and pods run the same file.
         name = "kubectl_modelcar.puller"
         with chart_dir() as folder:

@@ -1,0 +1,89 @@
+"""Files of a model as deterministic, uncompressed tar layers.
+
+A layer is a function of the paths, sizes and bytes of its files and of nothing else (DESIGN D3): GNU tar, sorted
+entries, `models/` and parents 0755, files 0644, uid = gid = 0, no names, mtime 0, and exactly two zero blocks at the
+end. Go's tar reader stops there; Python's `tarfile` would pad to 10 KiB, and tools that digest what Go read disagree.
+"""
+
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+BLOCK = 512  # POSIX.1-1988 ustar
+END_OF_ARCHIVE = bytes(2 * BLOCK)
+ROOT = "models"  # where KServe, image volumes and our puller look
+RECIPE = "1"  # raised whenever the same files would give other bytes
+
+LARGE_FILE = 64 * 2**20  # bytes; from here a file is a layer of its own, so that it is sent, resumed and kept alone
+MAX_LAYERS = 100  # mount options of overlayfs fit one page: builders have failed from about 125 layers up
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model: `path` relative to the model's root, `size` in bytes, `sha256` in hex where known."""
+
+    path: str
+    size: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """The files of one layer, sorted by path."""
+
+    files: tuple[ModelFile, ...]
+
+    @property
+    def name(self) -> str:
+        """What to call the layer when talking to people."""
+        return self.files[0].path if len(self.files) == 1 else f"{len(self.files)} files"
+
+    @property
+    def size(self) -> int:
+        """The layer's size in bytes, known before any byte of a file is read."""
+        return sum(part.size if isinstance(part, ModelFile) else len(part) for part in self.parts())
+
+    def parts(self) -> Iterator[bytes | ModelFile]:
+        """Yield the tar in order: bytes as they are, and a ModelFile where that file's bytes go."""
+        entries: dict[str, ModelFile | None] = {}
+        for file in self.files:
+            path = PurePosixPath(ROOT, file.path)
+            entries.update((str(parent), None) for parent in path.parents if parent.name)
+            entries[str(path)] = file
+        for name, entry in sorted(entries.items()):
+            yield _header(name, entry)
+            if entry is not None:
+                yield entry
+                yield bytes(-entry.size % BLOCK)
+        yield END_OF_ARCHIVE
+
+
+def plan_layers(files: Sequence[ModelFile], *, room: int = MAX_LAYERS) -> tuple[LayerPlan, ...]:
+    """Divide `files` over at most `room` layers: large ones alone, all small ones together and first.
+
+    The small layer comes first because the consumers that need `config.json` read from the top. With more large
+    files than room, neighbours share a layer.
+    """
+    ordered = sorted(files, key=lambda file: file.path)
+    small = [file for file in ordered if file.size < LARGE_FILE]
+    large = [file for file in ordered if file.size >= LARGE_FILE]
+    slots = room - bool(small)
+    share, extra = divmod(len(large), slots)
+    groups = [small] if small else []
+    start = 0
+    for slot in range(min(slots, len(large))):
+        end = start + share + (slot < extra)
+        groups.append(large[start:end])
+        start = end
+    return tuple(LayerPlan(tuple(group)) for group in groups)
+
+
+def _header(name: str, file: ModelFile | None) -> bytes:
+    info = tarfile.TarInfo(name)
+    if file is None:
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+    else:
+        info.size, info.mode = file.size, 0o644
+    # GNU and not PAX: over 8 GiB the size is base-256, which Clair's reader understands and PAX `size=` it ignores.
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

@@ -1,0 +1,137 @@
+"""Names of images: in a registry, or in an OCI layout folder.
+
+Grammar: distribution-spec "Pulling manifests" (repository and tag), image-spec descriptor.md (digest).
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kubectl_modelcar.errors import InvalidInput
+from kubectl_modelcar.image.digest import DIGEST_PATTERN
+
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+_LAYOUT_PREFIX = "oci:"
+_MAX_REPOSITORY = (
+    255  # distribution's limit on host and repository together; registries refuse longer names with a bare 400
+)
+
+DEFAULT_TAG = "latest"
+_HINT = "write it as HOST/REPO[:TAG] (for example quay.io/me/granite:1) or oci:FOLDER[:TAG]"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """An image in a registry; `tag` or `digest` may be absent, `digest` is canonical when both are there."""
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    def __str__(self) -> str:
+        """Return HOST/REPO[:TAG][@DIGEST]."""
+        return (
+            f"{self.registry}/{self.repository}"
+            + (f":{self.tag}" if self.tag else "")
+            + (f"@{self.digest}" if self.digest else "")
+        )
+
+    @property
+    def name(self) -> str:
+        """HOST/REPO, without tag and digest."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def target(self) -> str:
+        """What to ask the registry for: the digest, else the tag, else `latest`."""
+        return self.digest or self.tag or DEFAULT_TAG
+
+    def at(self, digest: str) -> "ImageReference":
+        """Return the same image pinned to `digest`, without its tag."""
+        return replace(self, tag=None, digest=digest)
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutReference:
+    """An image in an OCI layout folder on this machine."""
+
+    folder: Path
+    tag: str | None = None
+
+    def __str__(self) -> str:
+        """Return oci:FOLDER[:TAG]."""
+        return f"{_LAYOUT_PREFIX}{self.folder}" + (f":{self.tag}" if self.tag else "")
+
+    @property
+    def name(self) -> str:
+        """oci:FOLDER, without the tag."""
+        return f"{_LAYOUT_PREFIX}{self.folder}"
+
+    @property
+    def target(self) -> str:
+        """The tag to look for; empty means the only image there is."""
+        return self.tag or ""
+
+
+Location = ImageReference | LayoutReference
+
+
+def parse_location(text: str) -> Location:
+    """Parse IMAGE as it is typed.
+
+    Raises InvalidInput naming every part that is wrong.
+    """
+    if text.startswith(_LAYOUT_PREFIX):
+        return _parse_layout(text)
+    rest, digest = _split(text, "@")
+    host, slash, path = rest.partition("/")
+    if not slash or not _names_a_host(host):
+        raise InvalidInput(f"image {text!r} does not name its registry", _HINT)
+    repository, tag = _split(path, ":")
+    problems = [
+        *(["host " + repr(host)] if not _is_host(host) else []),
+        *(["repository " + repr(repository)] if not _is_repository(host, repository) else []),
+        *(["tag " + repr(tag)] if tag is not None and not _TAG.fullmatch(tag) else []),
+        *(["digest " + repr(digest)] if digest is not None and not DIGEST_PATTERN.fullmatch(digest) else []),
+    ]
+    if problems:
+        raise InvalidInput(f"image {text!r} is not valid: {', '.join(problems)}", _HINT)
+    return ImageReference(host, repository, tag, digest)
+
+
+def _parse_layout(text: str) -> LayoutReference:
+    rest = text.removeprefix(_LAYOUT_PREFIX)
+    folder, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:  # oci:/a:b/c has no tag
+        folder, tag = rest, ""
+    problems = [
+        *(["the folder is missing"] if not folder else []),
+        *(["the folder holds a NUL"] if "\0" in folder else []),
+        *([f"tag {tag!r}"] if colon and "/" not in tag and folder != rest and not _TAG.fullmatch(tag) else []),
+    ]
+    if problems:
+        raise InvalidInput(f"image {text!r} is not valid: {', '.join(problems)}", _HINT)
+    return LayoutReference(Path(folder), tag or None)
+
+
+def _split(text: str, mark: str) -> tuple[str, str | None]:
+    head, found, tail = text.partition(mark)
+    return head, tail if found else None
+
+
+def _names_a_host(text: str) -> bool:
+    """Tell a registry from the first part of a Docker Hub name, by docker's own rule."""
+    return text == "localhost" or "." in text or ":" in text
+
+
+def _is_host(text: str) -> bool:
+    port = text.rpartition(":")[2]
+    return bool(_HOST.fullmatch(text)) and (":" not in text or text.endswith("]") or 0 < int(port) <= 65535)
+
+
+def _is_repository(host: str, text: str) -> bool:
+    return bool(_REPOSITORY.fullmatch(text)) and len(host) + 1 + len(text) <= _MAX_REPOSITORY

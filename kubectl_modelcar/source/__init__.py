@@ -1,0 +1,70 @@
+"""Where a model's bytes come from: a repository of the Hugging Face Hub, or a folder."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kubectl_modelcar.errors import InvalidInput, NotFoundOrRefused
+from kubectl_modelcar.image import ModelFile
+from kubectl_modelcar.source.folder import FolderSource
+from kubectl_modelcar.source.model import Listing, Origin
+from kubectl_modelcar.source.safetensors import check_header
+from kubectl_modelcar.source.selection import DEFAULT_PATTERNS, Selection, check_patterns, check_shards
+from kubectl_modelcar.source.unsafe import HEAD, danger
+
+if TYPE_CHECKING:
+    from kubectl_modelcar.source.hub import HubSource
+
+__all__ = [
+    "DEFAULT_PATTERNS",
+    "FolderSource",
+    "Listing",
+    "Origin",
+    "Selection",
+    "check_content",
+    "check_patterns",
+    "check_shards",
+    "open_source",
+]
+
+_HUB_PREFIX = "hf://"
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+_HUB = re.compile(rf"(?P<repository>{_NAME}(?:/{_NAME})?)(?:@(?P<revision>[^@\s]+))?")
+_HINT = "write it as ORG/NAME[@REVISION] for the Hub, or as ./FOLDER or /FOLDER"
+
+
+def open_source(text: str, *, revision: str | None = None) -> "FolderSource | HubSource":
+    """Return the source that SOURCE names; nothing is read yet.
+
+    Raises InvalidInput for text that is neither a folder nor a repository, or has two revisions.
+    """
+    if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
+        if revision:
+            raise InvalidInput(f"--revision {revision} makes no sense for the folder {text!r}", _HINT)
+        return FolderSource(Path(text).expanduser())
+    match = _HUB.fullmatch(text.removeprefix(_HUB_PREFIX))
+    if not match or (not text.startswith(_HUB_PREFIX) and "/" not in match["repository"]):
+        raise InvalidInput(f"source {text!r} is neither a folder nor a repository of the Hub", _HINT)
+    if revision and match["revision"] and revision != match["revision"]:
+        raise InvalidInput(f"two revisions were given: {match['revision']} and --revision {revision}")
+
+    from kubectl_modelcar.source.hub import HubModel, HubSource  # noqa: PLC0415  # 0.3 s that a folder need not wait for
+
+    return HubSource(HubModel(match["repository"], match["revision"] or revision or "main"))
+
+
+def check_content(file: ModelFile, read: Callable[[int, int], bytes], *, allow_unsafe: bool = False) -> None:
+    """Check what `file` holds, not what it is called; `read(offset, length)` returns bytes of it.
+
+    Raises NotFoundOrRefused for a format that can run code when it is loaded (unless allowed), IntegrityFailure for a
+    safetensors file whose header does not fit it.
+    """
+    found = None if allow_unsafe else danger(file.path, read(0, min(HEAD, file.size)))
+    if found:
+        raise NotFoundOrRefused(
+            f"{file.path} is {found}: loading it can run code",
+            "leave it out with --exclude, or accept it with --allow-unsafe",
+        )
+    if file.path.endswith(".safetensors"):
+        check_header(file.path, file.size, read)

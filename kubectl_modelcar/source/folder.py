@@ -1,0 +1,108 @@
+"""A model in a folder of this machine."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
+from kubectl_modelcar.image import ModelFile
+from kubectl_modelcar.source.model import CHUNK, Listing, Origin
+from kubectl_modelcar.source.selection import Selection
+
+
+class FolderSource:
+    """The files below a folder; each is read once, from its start, and must not change meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stats: dict[str, tuple[int, int]] = {}
+
+    def __str__(self) -> str:
+        """Return the folder."""
+        return str(self._folder)
+
+    def list(self, selection: Selection) -> Listing:
+        """Return the files to take.
+
+        Raises LocalFailure for a folder or file that cannot be read, IntegrityFailure for a link that leads out.
+        """
+        paths = dict(self._walk())
+        chosen = selection.pick(paths, where=f"folder {self._folder}")
+        for path in chosen:
+            self._check_link(paths[path])
+        files = tuple(ModelFile(path, self._stat(path)[0]) for path in chosen)
+        return Listing(Origin(str(self._folder)), files, tuple(sorted(set(paths) - set(chosen))))
+
+    def chunks(self, file: ModelFile) -> Iterator[memoryview]:
+        """Yield the bytes of `file`, each chunk valid until the next is asked for.
+
+        Raises LocalFailure at the end if the file changed since `list`.
+        """
+        path = self._folder / file.path
+        buffer = memoryview(bytearray(CHUNK))
+        try:
+            with path.open("rb", buffering=0) as opened:
+                while count := opened.readinto(buffer):
+                    yield buffer[:count]
+                now = os.fstat(opened.fileno())
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if (now.st_size, now.st_mtime_ns) != self._stats[file.path]:
+            raise LocalFailure(f"{path} changed while it was read", "let its writer finish, then push again")
+
+    def read(self, file: ModelFile, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes of `file` from `offset`."""
+        path = self._folder / file.path
+        try:
+            with path.open("rb") as opened:
+                opened.seek(offset)
+                return opened.read(length)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def close(self) -> None:
+        """Nothing is held between reads."""
+
+    def _walk(self) -> Iterator[tuple[str, Path]]:
+        if not self._folder.is_dir():
+            what = "is not a folder" if self._folder.exists() else "does not exist"
+            raise LocalFailure(
+                f"source {str(self._folder)!r} {what}", "a Hub repository is written ORG/NAME or hf://ORG/NAME"
+            )
+        for root, folders, names in os.walk(self._folder, onerror=_raise_unreadable):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                path = Path(root, name)
+                yield path.relative_to(self._folder).as_posix(), path
+
+    def _check_link(self, path: Path) -> None:
+        """Refuse a file that lives elsewhere: its bytes were not put here by whoever filled the folder.
+
+        The Hub's own cache is such a folder by design: snapshots/COMMIT/FILE links to ../../blobs/ETAG.
+        """
+        real, home = path.resolve(), self._folder.resolve()
+        cache = home.parent.parent / "blobs" if home.parent.name == "snapshots" else None
+        if not real.is_relative_to(home) and not (cache and real.is_relative_to(cache)):
+            raise IntegrityFailure(
+                f"{path} is a link to {real}, outside the folder", "copy the file, or leave it out with --exclude"
+            )
+        if not real.is_file():
+            raise LocalFailure(f"{path} is not a regular file", "leave it out with --exclude")
+
+    def _stat(self, path: str) -> tuple[int, int]:
+        try:
+            found = (self._folder / path).stat()
+        except OSError as error:
+            raise _unreadable(self._folder / path, error) from error
+        self._stats[path] = found.st_size, found.st_mtime_ns
+        return self._stats[path]
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise _unreadable(Path(error.filename), error)
+
+
+def _unreadable(path: Path, error: OSError) -> LocalFailure:
+    return LocalFailure(
+        f"cannot read {path}: {error.strerror or error}", "check the file's permissions, or leave it out with --exclude"
+    )

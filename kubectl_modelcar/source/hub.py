@@ -1,0 +1,210 @@
+"""A model in a repository of the Hugging Face Hub; the only importer of huggingface_hub."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx2
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, paginate
+
+from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.image import ModelFile
+from kubectl_modelcar.source.model import Listing, Origin
+from kubectl_modelcar.source.selection import Selection
+
+_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)  # seconds; idle, not total
+_ATTEMPTS = 5  # in a row without a new byte
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """ORG/NAME at a revision: a branch, a tag or a commit."""
+
+    repository: str
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        """Return ORG/NAME@REVISION."""
+        return f"{self.repository}@{self.revision}"
+
+
+class HubSource:
+    """The files of one commit of a Hub repository. The commit is fixed by `list`; later pushes to the branch change nothing."""
+
+    def __init__(self, model: HubModel) -> None:
+        self._model = model
+        self._api = HfApi()
+        self._commit = ""
+        self._headers = build_hf_headers(library_name="kubectl-modelcar") | {"Accept-Encoding": "identity"}
+
+    def __str__(self) -> str:
+        """Return ORG/NAME@REVISION."""
+        return str(self._model)
+
+    def list(self, selection: Selection) -> Listing:
+        """Return the files to take and the commit that they are of.
+
+        Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp as the Hub answers, IntegrityFailure for names that no folder can hold.
+        """
+        with _translated(f"list {self._model}", self._model):
+            info = self._api.model_info(
+                self._model.repository, revision=self._model.revision, files_metadata=True, timeout=60.0
+            )
+        if not info.sha:
+            raise NetworkGaveUp(f"cannot list {self._model}: the Hub named no commit")
+        self._commit = info.sha
+        known = {file.rfilename: file for file in info.siblings or []}
+        chosen = selection.pick(known, where=str(self._model))
+        files = tuple(
+            ModelFile(path, self._size(path, known[path].size), (known[path].lfs or {}).get("sha256"))
+            for path in chosen
+        )
+        return Listing(self._origin(info), files, tuple(sorted(set(known) - set(chosen))))
+
+    def chunks(self, file: ModelFile) -> Iterator[bytes]:
+        """Yield the bytes of `file`; a connection that breaks is taken up again where it broke."""
+        done = attempts = 0
+        while done < file.size:
+            before = done
+            try:
+                for chunk in self._get(file, f"bytes={done}-" if done else None):
+                    done += len(chunk)
+                    yield chunk
+            except NetworkGaveUp:
+                if attempts + 1 >= _ATTEMPTS:
+                    raise
+            attempts = 0 if done > before else attempts + 1
+            if attempts >= _ATTEMPTS:
+                raise NetworkGaveUp(
+                    f"{file.path} of {self._model} ended at {done} of {file.size} bytes, {_ATTEMPTS} times in a row"
+                )
+        if done != file.size:
+            raise IntegrityFailure(f"{file.path} of {self._model} is {done} bytes where the Hub promised {file.size}")
+
+    def read(self, file: ModelFile, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes of `file` from `offset`."""
+        if not length or offset >= file.size:
+            return b""
+        data = b"".join(self._get(file, f"bytes={offset}-{offset + length - 1}"))
+        return (
+            data[:length] if len(data) <= length else data[offset : offset + length]
+        )  # a server without ranges sends all
+
+    def close(self) -> None:
+        """Nothing of our own is held; the Hub client keeps its connections."""
+
+    def _get(self, file: ModelFile, wanted: str | None) -> Iterator[bytes]:
+        url = hf_hub_url(self._model.repository, file.path, revision=self._commit)
+        headers = self._headers | ({"Range": wanted} if wanted else {})
+        with (
+            _translated(f"read {file.path} of {self._model}", self._model),
+            # The client drops Authorization on its way to another origin, the CDN.
+            get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as response,
+        ):
+            hf_raise_for_status(response)
+            skip = (
+                int(wanted.removeprefix("bytes=").partition("-")[0])
+                if wanted and response.status_code == httpx2.codes.OK
+                else 0
+            )
+            for chunk in response.iter_raw():
+                yield from _after(chunk, skip)
+                skip = max(0, skip - len(chunk))
+
+    def _size(self, path: str, size: int | None) -> int:
+        if size is None:  # mirrors of the Hub leave it out
+            with _translated(f"ask for the size of {path} of {self._model}", self._model):
+                url = hf_hub_url(self._model.repository, path, revision=self._commit)
+                size = get_hf_file_metadata(url, timeout=60.0).size
+        if size is None:
+            raise NetworkGaveUp(f"the Hub does not tell the size of {path} of {self._model}")
+        return size
+
+    def _origin(self, info: ModelInfo) -> Origin:
+        card = info.card_data.to_dict() if info.card_data else {}
+        licence = card.get("license_name") or card.get("license")
+        return Origin(
+            f"hf://{self._model.repository}@{self._commit}",
+            self._model.repository,
+            self._commit,
+            self._commit_date() or (info.last_modified and info.last_modified.strftime("%Y-%m-%dT%H:%M:%SZ")),
+            licence if isinstance(licence, str) else None,
+        )
+
+    def _commit_date(self) -> str | None:
+        """Return the date of the commit itself; a repository's `last_modified` moves on while its commit stays."""
+        url = f"{constants.ENDPOINT}/api/models/{self._model.repository}/commits/{self._commit}"
+        try:
+            newest = next(iter(paginate(url, {}, self._headers, 30.0)), None)
+        except (HfHubHTTPError, httpx2.HTTPError, ValueError):
+            return None  # a mirror without a history
+        date = newest.get("date") if isinstance(newest, dict) else None
+        return f"{date[:19]}Z" if isinstance(date, str) else None
+
+
+def _after(chunk: bytes, skip: int) -> Iterator[bytes]:
+    if len(chunk) > skip:
+        yield chunk[skip:]
+
+
+@contextmanager
+def _translated(doing: str, model: HubModel) -> Iterator[None]:
+    """Turn every error of the Hub's client into one of ours."""
+    try:
+        yield
+    except (OfflineModeIsEnabled, HFValidationError) as error:
+        raise NotFoundOrRefused(f"cannot {doing}: {error}", "a repository is written ORG/NAME[@REVISION]") from error
+    except HfHubHTTPError as error:
+        raise _explained(doing, model, error) from error
+    except (httpx2.HTTPError, OSError) as error:
+        raise NetworkGaveUp(
+            f"cannot {doing}: {constants.ENDPOINT} did not answer ({error or type(error).__name__})",
+            "check the network and HF_ENDPOINT",
+        ) from error
+
+
+def _explained(doing: str, model: HubModel, error: HfHubHTTPError) -> ModelcarError:
+    page = f"{constants.ENDPOINT}/{model.repository}"
+    status = error.response.status_code
+    if isinstance(error, GatedRepoError):
+        return NotAuthorised(
+            f"cannot {doing}: the Hub says that the repository is gated",
+            f"accept its terms at {page}, then set HF_TOKEN",
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return NotFoundOrRefused(
+            f"cannot {doing}: the Hub has no revision {model.revision!r} of {model.repository}",
+            f"see {page}/commits for branches, tags and commits",
+        )
+    if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+        return NotAuthorised(
+            f"cannot {doing}: the Hub refused (HTTP {status}): {model.repository} is private or not there",
+            "set HF_TOKEN to a token that may read it" + (" (the one set was refused)" if _has_token() else ""),
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return NotFoundOrRefused(
+            f"cannot {doing}: the Hub has no repository {model.repository}",
+            "check the name; a folder is written ./NAME or /NAME",
+        )
+    if isinstance(error, EntryNotFoundError):
+        return NotFoundOrRefused(f"cannot {doing}: the Hub has no such file at this commit")
+    if status in _TRANSIENT:
+        return NetworkGaveUp(f"cannot {doing}: the Hub answered HTTP {status}", "try again later")
+    return NotFoundOrRefused(f"cannot {doing}: the Hub answered HTTP {status}")
+
+
+def _has_token() -> bool:
+    return bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
