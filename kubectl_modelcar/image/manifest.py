@@ -107,7 +107,7 @@ def image_config(base: BaseImage, layers: Sequence[Descriptor], *, platform: Pla
 def image_manifest(
     config: Document, base: BaseImage, layers: Sequence[Descriptor], annotations: Mapping[str, str]
 ) -> Document:
-    """Make the manifest of a plain image: with an `artifactType`, CRI-O 1.33 would call it an artifact and not run it."""
+    """Make the manifest of a plain image: an `artifactType` would make CRI-O 1.33 call it an artifact."""
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,

@@ -15,9 +15,8 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _LAYOUT_PREFIX = "oci:"
-_MAX_REPOSITORY = (
-    255  # distribution's limit on host and repository together; registries refuse longer names with a bare 400
-)
+_MAX_PORT = 65535
+_MAX_REPOSITORY = 255  # of host and repository together, in distribution: longer names get a bare 400
 
 DEFAULT_TAG = "latest"
 _HINT = "write it as HOST/REPO[:TAG] (for example quay.io/me/granite:1) or oci:FOLDER[:TAG]"
@@ -130,7 +129,7 @@ def _names_a_host(text: str) -> bool:
 
 def _is_host(text: str) -> bool:
     port = text.rpartition(":")[2]
-    return bool(_HOST.fullmatch(text)) and (":" not in text or text.endswith("]") or 0 < int(port) <= 65535)
+    return bool(_HOST.fullmatch(text)) and (":" not in text or text.endswith("]") or 0 < int(port) <= _MAX_PORT)
 
 
 def _is_repository(host: str, text: str) -> bool:

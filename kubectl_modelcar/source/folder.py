@@ -21,7 +21,7 @@ class FolderSource:
         """Return the folder."""
         return str(self._folder)
 
-    def list(self, selection: Selection) -> Listing:
+    def listing(self, selection: Selection) -> Listing:
         """Return the files to take.
 
         Raises LocalFailure for a folder or file that cannot be read, IntegrityFailure for a link that leads out.
@@ -36,7 +36,7 @@ class FolderSource:
     def chunks(self, file: ModelFile) -> Iterator[memoryview]:
         """Yield the bytes of `file`, each chunk valid until the next is asked for.
 
-        Raises LocalFailure at the end if the file changed since `list`.
+        Raises LocalFailure at the end if the file changed since `listing`.
         """
         path = self._folder / file.path
         buffer = memoryview(bytearray(CHUNK))

@@ -16,8 +16,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.hf_api import ModelInfo
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, paginate
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, though not in its __all__
+    build_hf_headers,
+    get_session,
+    hf_raise_for_status,
+    paginate,
+)
 
 from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
 from kubectl_modelcar.image import ModelFile
@@ -42,7 +47,7 @@ class HubModel:
 
 
 class HubSource:
-    """The files of one commit of a Hub repository. The commit is fixed by `list`; later pushes to the branch change nothing."""
+    """The files of one commit of a Hub repository; what is pushed to its branch after `listing` changes nothing."""
 
     def __init__(self, model: HubModel) -> None:
         self._model = model
@@ -54,10 +59,11 @@ class HubSource:
         """Return ORG/NAME@REVISION."""
         return str(self._model)
 
-    def list(self, selection: Selection) -> Listing:
+    def listing(self, selection: Selection) -> Listing:
         """Return the files to take and the commit that they are of.
 
-        Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp as the Hub answers, IntegrityFailure for names that no folder can hold.
+        Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp as the Hub answers, and IntegrityFailure for names that
+        no folder can hold.
         """
         with _translated(f"list {self._model}", self._model):
             info = self._api.model_info(
@@ -68,10 +74,7 @@ class HubSource:
         self._commit = info.sha
         known = {file.rfilename: file for file in info.siblings or []}
         chosen = selection.pick(known, where=str(self._model))
-        files = tuple(
-            ModelFile(path, self._size(path, known[path].size), (known[path].lfs or {}).get("sha256"))
-            for path in chosen
-        )
+        files = tuple(ModelFile(path, self._size(path, known[path].size), _lfs_digest(known[path])) for path in chosen)
         return Listing(self._origin(info), files, tuple(sorted(set(known) - set(chosen))))
 
     def chunks(self, file: ModelFile) -> Iterator[bytes]:
@@ -134,13 +137,13 @@ class HubSource:
         return size
 
     def _origin(self, info: ModelInfo) -> Origin:
-        card = info.card_data.to_dict() if info.card_data else {}
-        licence = card.get("license_name") or card.get("license")
+        card = info.card_data
+        licence = card and (card.get("license_name") or card.get("license"))
         return Origin(
             f"hf://{self._model.repository}@{self._commit}",
             self._model.repository,
             self._commit,
-            self._commit_date() or (info.last_modified and info.last_modified.strftime("%Y-%m-%dT%H:%M:%SZ")),
+            self._commit_date() or (f"{info.last_modified:%Y-%m-%dT%H:%M:%SZ}" if info.last_modified else None),
             licence if isinstance(licence, str) else None,
         )
 
@@ -153,6 +156,10 @@ class HubSource:
             return None  # a mirror without a history
         date = newest.get("date") if isinstance(newest, dict) else None
         return f"{date[:19]}Z" if isinstance(date, str) else None
+
+
+def _lfs_digest(file: RepoSibling) -> str | None:
+    return file.lfs["sha256"] if file.lfs else None
 
 
 def _after(chunk: bytes, skip: int) -> Iterator[bytes]:
@@ -176,7 +183,7 @@ def _translated(doing: str, model: HubModel) -> Iterator[None]:
         ) from error
 
 
-def _explained(doing: str, model: HubModel, error: HfHubHTTPError) -> ModelcarError:
+def _explained(doing: str, model: HubModel, error: HfHubHTTPError) -> ModelcarError:  # noqa: PLR0911  a return a case
     page = f"{constants.ENDPOINT}/{model.repository}"
     status = error.response.status_code
     if isinstance(error, GatedRepoError):

@@ -1,6 +1,7 @@
 """Which files of a repository or a folder make the model."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -33,6 +34,8 @@ DEFAULT_PATTERNS = (
 )
 _MISTRAL_WEIGHTS = "consolidated*.safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NAMED = 5  # of many problems, how many an error names
 _MAX_COMPONENT = 255  # bytes; NAME_MAX of every Linux filesystem that holds volumes
 
 
@@ -79,8 +82,8 @@ def check_shards(paths: Sequence[str], read: Callable[[str], bytes], *, where: s
         if missing:
             raise IntegrityFailure(
                 f"{index} of {where} names {len(missing)} of {len(shards)} shards that are not there: "
-                + ", ".join(missing[:5])
-                + (" ..." if len(missing) > 5 else ""),
+                + ", ".join(missing[:_NAMED])
+                + (" ..." if len(missing) > _NAMED else ""),
                 "complete the download, or check --include and --exclude",
             )
 
@@ -121,7 +124,7 @@ def _check_paths(paths: Sequence[str], where: str) -> None:
             problems.append(f"{path!r} and {first!r} differ in case only")
     if problems:
         raise IntegrityFailure(
-            f"{where} has file names that are refused: {'; '.join(problems[:5])}", "leave them out with --exclude"
+            f"{where} has file names that are refused: {'; '.join(problems[:_NAMED])}", "leave them out with --exclude"
         )
 
 
@@ -129,7 +132,7 @@ def _problem(path: str) -> str | None:
     parts = path.split("/")
     if path.startswith("/"):
         return "is absolute"
-    if "\\" in path or any(ord(char) < 32 or 127 <= ord(char) < 160 for char in path):
+    if "\\" in path or _CONTROL.search(path):
         return "holds a backslash or control characters"
     if any(part in ("", ".", "..") for part in parts):
         return "leaves its folder"
