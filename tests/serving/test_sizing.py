@@ -92,7 +92,7 @@ class TestMemory:
 
 
 class TestSharedMemory:
-    """/dev/shm."""
+    """Memory that processes share."""
 
     @pytest.mark.parametrize(("gpus", "expected"), [(0, 2), (1, 2), (2, 8), (4, 8), (8, 16)])
     def test_sizes(self, gpus, expected):
