@@ -37,7 +37,7 @@ class ReachedRelease(Protocol):
 
 
 class ReleaseFinder(Protocol):
-    """Whoever knows the cluster."""
+    """Whoever knows the cluster: `kubectl_modelcar.cluster.release_finder(options)` returns one."""
 
     def reach(self, name: str | None) -> ReachedRelease:
         """Find the release `name`; None is the only one in the namespace."""

@@ -41,6 +41,11 @@ class Draft:
         """The answer so far, without the reasoning."""
         return "".join(self._text)
 
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended; None when it did not."""
+        return self._finish_reason
+
     def add(self, delta: Delta) -> None:
         """Take in the next piece."""
         if self._first is None and (delta.text or delta.reasoning):

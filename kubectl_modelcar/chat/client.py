@@ -1,5 +1,6 @@
 """The wire to an OpenAI-compatible server: which models it serves, and streamed answers."""
 
+import json
 import ssl
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -147,9 +148,11 @@ class Client:
     @contextmanager
     def _asked(self, body: dict[str, object]) -> Iterator[httpx_sse.EventSource]:
         """Post a question and yield the stream of its answer; raise when there is none."""
-        with httpx_sse.connect_sse(
-            self._http, "POST", f"{self._endpoint.base_url}/v1/chat/completions", json=body
-        ) as source:
+        url = f"{self._endpoint.base_url}/v1/chat/completions"
+        kind = {"Content-Type": "application/json"}
+        # ASCII, so that text which is no Unicode (a broken argument) is refused by the server and not by an encoder.
+        content = json.dumps(body)
+        with httpx_sse.connect_sse(self._http, "POST", url, content=content, headers=kind) as source:
             if source.response.status_code == httpx.codes.OK:
                 yield source
                 return

@@ -88,7 +88,8 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        # JSON can write half a surrogate pair; no encoding can, so the next question could not repeat it.
+        return value.encode("utf-8", "replace").decode()
     raise BrokenAnswer("it sent an event with something other than text where text belongs")
 
 
