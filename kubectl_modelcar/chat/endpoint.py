@@ -100,6 +100,8 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url.strip())
         has_password, _ = parts.username is not None, parts.port
+        if parts.netloc.isascii():
+            (parts.hostname or "").encode("idna")  # as the resolver does: a label has 63 characters at most
     except ValueError as error:
         raise InvalidInput("the URL of the model server cannot be read", _EXAMPLE) from error
     if has_password:

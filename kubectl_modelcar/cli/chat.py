@@ -93,7 +93,7 @@ def _question(prompt: str | None, *, can_converse: bool) -> str | None:
 
 def _piped() -> str:
     try:
-        return click.get_binary_stream("stdin").read().decode()
+        return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise InvalidInput("standard input is not UTF-8 text", "a model reads text: convert the file first") from error
 
