@@ -13,6 +13,8 @@ from kubectl_modelcar.source.selection import Selection
 class FolderSource:
     """The files below a folder; each is read once, from its start, and must not change meanwhile."""
 
+    rereadable = True
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stats: dict[str, tuple[int, int]] = {}

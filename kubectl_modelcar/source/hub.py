@@ -49,6 +49,8 @@ class HubModel:
 class HubSource:
     """The files of one commit of a Hub repository; what is pushed to its branch after `listing` changes nothing."""
 
+    rereadable = False  # every byte costs the network
+
     def __init__(self, model: HubModel) -> None:
         self._model = model
         self._api = HfApi()

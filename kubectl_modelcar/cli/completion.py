@@ -1,0 +1,21 @@
+"""`completion SHELL`."""
+
+import click
+from click.shell_completion import get_completion_class
+
+
+@click.command(name="completion")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of SHELL for the program `kubectl-modelcar`.
+
+    \b
+    bash:  source <(kubectl-modelcar completion bash)
+    zsh:   source <(kubectl-modelcar completion zsh)
+    fish:  kubectl-modelcar completion fish | source
+    """  # noqa: D301  \b is click's mark for "do not rewrap"
+    complete = get_completion_class(shell)
+    if complete is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(complete(ctx.find_root().command, {}, "kubectl-modelcar", "_KUBECTL_MODELCAR_COMPLETE").source())

@@ -1,0 +1,73 @@
+"""`inspect IMAGE`."""
+
+from typing import Any
+
+import click
+
+from kubectl_modelcar.cli.options import output_option, progress_option, registry_options
+from kubectl_modelcar.cli.output import emit, human_bytes, table
+from kubectl_modelcar.image import parse_location
+from kubectl_modelcar.inspection import Inspection, inspect
+from kubectl_modelcar.progress import Progress
+from kubectl_modelcar.registry import RegistryAccess, open_image
+
+_SHORT = 12  # hex digits of a digest, as docker shortens it
+
+
+@click.command(name="inspect")
+@click.argument("image")
+@click.option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH", help="Which one of an index.")
+@registry_options
+@output_option("text", "json", "yaml")
+@progress_option
+def command(image: str, platform: str, access: RegistryAccess, output: str, progress: Progress) -> None:
+    """Show what IMAGE holds: files with their sizes and layers, origin, base and platform.
+
+    Weights are not downloaded.
+    """
+    del progress  # nothing here takes long enough
+    found = inspect(open_image(parse_location(image), access, platform=platform))
+    emit(output, text=_text(found), data=_json(found))
+
+
+def _text(found: Inspection) -> str:
+    facts = {
+        "Reference": found.reference,
+        "Source": found.source,
+        "Revision": found.revision,
+        "Licence": found.licence,
+        "Created": found.created,
+        "Platform": found.platform,
+        "Base": found.base,
+        "Model": f"{len(found.files)} files, {human_bytes(found.size)}",
+        "Layers": f"{len(found.layers)}, {human_bytes(sum(layer.size for layer in found.layers))}",
+    }
+    lines = [f"{name + ':':<11} {value}" for name, value in facts.items() if value]
+    rows = [(file.path, human_bytes(file.size), _short(file.layer)) for file in found.files]
+    return "\n".join([*lines, "", table(("FILE", "SIZE", "LAYER"), rows)])
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:_SHORT]
+
+
+def _json(found: Inspection) -> dict[str, Any]:
+    return {
+        "reference": found.reference,
+        "digest": found.digest,
+        "mediaType": found.media_type,
+        "platform": found.platform,
+        "created": found.created,
+        "source": found.source,
+        "revision": found.revision,
+        "licence": found.licence,
+        "base": found.base,
+        "files": [
+            {"path": file.path, "bytes": file.size, "layer": file.layer, "sha256": file.sha256} for file in found.files
+        ],
+        "layers": [
+            {"digest": layer.digest, "mediaType": layer.media_type, "bytes": layer.size, "model": layer.model}
+            for layer in found.layers
+        ],
+        "bytes": found.size,
+    }

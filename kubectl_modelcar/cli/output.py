@@ -1,0 +1,44 @@
+"""Results go to stdout, in the format that was asked for; everything else goes to stderr."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def emit(output: str, *, text: str, data: Mapping[str, Any], name: str | None = None) -> None:
+    """Print a result as text, json, yaml or name."""
+    match output:
+        case "json":
+            click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        case "yaml":
+            import yaml  # noqa: PLC0415  only this format needs it
+
+            click.echo(yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True), nl=False)
+        case "name":
+            click.echo(name or text)
+        case _:
+            click.echo(printable(text, keep="\n"))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table the kubectl way: upper-case header, three spaces, no lines."""
+    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(lines)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return `text` with every character that a terminal would obey shown as an escape."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def human_bytes(size: float) -> str:
+    """Return a size for people, in decimal units as registries and disks count: 269.0 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:  # noqa: PLR2004  the step of decimal units
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,119 @@
+"""Say what an image holds: files, layers, origin, base, platform."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kubectl_modelcar.errors import IntegrityFailure
+from kubectl_modelcar.image import CREATED, FILES_ANNOTATION, Location
+
+if TYPE_CHECKING:
+    from kubectl_modelcar.chart import puller
+
+
+class ModelImage(Protocol):
+    """An image that can be looked into."""
+
+    @property
+    def location(self) -> Location:
+        """Where it is."""
+
+    @property
+    def manifest(self) -> "puller.Manifest":
+        """Its manifest, verified."""
+
+    def files(self) -> "Sequence[puller.File]":
+        """Return the model's files."""
+
+    def read_config(self) -> bytes:
+        """Return the image's config document."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedFile:
+    """A file of the model: its size in bytes and the digest of the layer that holds it."""
+
+    path: str
+    size: int
+    layer: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedLayer:
+    """A layer as the manifest has it: size in bytes on the wire, and whether model files are in it."""
+
+    digest: str
+    media_type: str
+    size: int
+    model: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is known of an image without downloading its weights. Absent facts are None."""
+
+    location: Location
+    digest: str
+    media_type: str
+    platform: str | None
+    created: str | None
+    source: str | None
+    revision: str | None
+    licence: str | None
+    base: str | None
+    files: tuple[InspectedFile, ...]
+    layers: tuple[InspectedLayer, ...]
+
+    @property
+    def reference(self) -> str:
+        """The image by digest."""
+        return f"{self.location.name}@{self.digest}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the model's files."""
+        return sum(file.size for file in self.files)
+
+
+def inspect(image: ModelImage) -> Inspection:
+    """Look into `image`; large files are not read, and only headers where the image does not remember its files."""
+    manifest = image.manifest
+    files = tuple(InspectedFile(file.path, file.size, file.layer.digest, file.sha256) for file in image.files())
+    holding = {file.layer for file in files}
+    config = _config(image)
+    labels = (config.get("config") or {}).get("Labels") or {}
+    notes = {**labels, **manifest.annotations}
+    return Inspection(
+        location=image.location,
+        digest=manifest.digest,
+        media_type=manifest.media_type,
+        platform=f"{config['os']}/{config['architecture']}" if {"os", "architecture"} <= set(config) else None,
+        created=notes.get(CREATED) or config.get("created"),
+        source=notes.get("org.opencontainers.image.source"),
+        revision=notes.get("org.opencontainers.image.revision"),
+        licence=notes.get("org.opencontainers.image.licenses"),
+        base=_base(notes, remembers=any(FILES_ANNOTATION in layer.annotations for layer in manifest.layers)),
+        files=files,
+        layers=tuple(
+            InspectedLayer(layer.digest, layer.media_type, layer.size, layer.digest in holding)
+            for layer in manifest.layers
+        ),
+    )
+
+
+def _config(image: ModelImage) -> Mapping[str, Any]:
+    """Return the config as JSON; an artifact's may be empty or of its own kind."""
+    try:
+        config = json.loads(image.read_config() or b"{}")
+    except ValueError as error:
+        raise IntegrityFailure(f"the config of {image.location} is not JSON", "push the image again") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _base(notes: Mapping[str, str], *, remembers: bool) -> str | None:
+    name, digest = notes.get("org.opencontainers.image.base.name"), notes.get("org.opencontainers.image.base.digest")
+    if digest:
+        return f"{name}@{digest}" if name else digest
+    return "none" if remembers else None

@@ -1,0 +1,61 @@
+"""The image below the model: the one that this package carries, any other, or none."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from kubectl_modelcar.errors import IntegrityFailure
+from kubectl_modelcar.image import BaseImage, Descriptor, ImageReference, LayoutReference, Platform, parse_location
+from kubectl_modelcar.registry.access import RegistryAccess
+from kubectl_modelcar.registry.reading import OpenImage, open_image
+
+EMBEDDED, NONE = "embedded", "none"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBase:
+    """A base image and where its layers can be had."""
+
+    image: BaseImage
+    source: OpenImage | None = None
+
+    def chunks(self, layer: Descriptor) -> Iterator[memoryview]:
+        """Yield the bytes of one of its layers."""
+        if self.source is None:
+            return iter(())
+        return self.source.chunks(next(known for known in self.source.manifest.layers if known.digest == layer.digest))
+
+
+def open_base(text: str, access: RegistryAccess, platform: Platform) -> OpenBase:
+    """Return the base image that `text` names: "embedded", "none", or a reference.
+
+    Embedded is the PyPI package modelcar-base-image, a multi-arch OCI layout of 1.3 MB an architecture: KServe's
+    sidecar finds what it runs in it, and no registry is asked for it.
+    """
+    if text == NONE:
+        return OpenBase(BaseImage())
+    if text == EMBEDDED:
+        with as_file(files("modelcar_base_image") / "embedded_oci_layout") as folder:
+            return _described(
+                open_image(LayoutReference(Path(folder)), access, platform=str(platform)), "modelcar-base-image"
+            )
+    location = parse_location(text)
+    name = location.name if isinstance(location, ImageReference) else None  # a folder's path is this machine's
+    return _described(open_image(location, access, platform=str(platform)), name)
+
+
+def _described(opened: OpenImage, name: str | None) -> OpenBase:
+    try:
+        config = json.loads(opened.read_config())
+        diff_ids = config["rootfs"]["diff_ids"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityFailure(f"base {opened.location} is no container image: its config names no layers") from error
+    if len(diff_ids) != len(opened.manifest.layers):
+        raise IntegrityFailure(
+            f"base {opened.location} has {len(opened.manifest.layers)} layers and {len(diff_ids)} diff ids",
+            "use an image that a container runtime can run, or --base none",
+        )
+    layers = tuple(Descriptor(layer.media_type, layer.digest, layer.size) for layer in opened.manifest.layers)
+    return OpenBase(BaseImage(config, layers, name, opened.manifest.digest), opened)

@@ -1,0 +1,149 @@
+"""Whose name to give to a registry: docker's and podman's files, and their credential helpers.
+
+Formats: docker/cli config file reference, containers-auth.json(5), docker-credential-helpers README.
+"""
+
+import base64
+import binascii
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kubectl_modelcar.chart import puller
+from kubectl_modelcar.errors import LocalFailure, NotAuthorised
+from kubectl_modelcar.image import ImageReference
+from kubectl_modelcar.process import CannotStart, RanTooLong, run
+
+_HELPER_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_HELPER_TIMEOUT = 30.0  # seconds; a helper may have to unlock a keyring
+_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_IDENTITY_TOKEN_USER = "<token>"  # noqa: S105  docker's marker in the place of a name, no secret
+
+
+def find_credential(reference: ImageReference, authfile: Path | None = None) -> "puller.Credential | None":
+    """Return the user's credential for the repository, or None when no file has one.
+
+    An `authfile` is the only file that is read. Raises LocalFailure for a file that cannot be understood,
+    NotAuthorised for a helper that fails.
+    """
+    for path in [authfile] if authfile else _files():
+        config = _load(path, required=path == authfile)
+        found = _from_helper(config, reference) or _from_auths(config, reference, path)
+        if found:
+            return found
+    return None
+
+
+def docker_config(reference: ImageReference, credential: "puller.Credential") -> bytes:
+    """Return a docker config.json that holds `credential` for that registry and nothing else."""
+    key = _DOCKER_HUB_KEY if reference.registry in _DOCKER_HUB else reference.registry
+    if credential.username == _IDENTITY_TOKEN_USER:
+        entry = {"identitytoken": credential.password}
+    else:
+        entry = {"auth": base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()}
+    return json.dumps({"auths": {key: entry}}).encode()
+
+
+def _files() -> Iterator[Path]:
+    """Yield where credentials may be, in the order in which `oc` looks."""
+    environment, home = os.environ, Path.home()
+    if environment.get("REGISTRY_AUTH_FILE"):
+        yield Path(environment["REGISTRY_AUTH_FILE"])
+    yield Path(environment.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid()}", "containers/auth.json")
+    yield Path(f"/run/containers/{os.getuid()}/auth.json")
+    yield Path(environment.get("XDG_CONFIG_HOME") or home / ".config", "containers/auth.json")
+    yield Path(environment.get("DOCKER_CONFIG") or home / ".docker", "config.json")
+    yield home / ".dockercfg"
+
+
+def _load(path: Path, *, required: bool) -> Mapping[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if required or isinstance(error, PermissionError):
+            raise LocalFailure(f"cannot read credentials from {path}: {error.strerror}", "check --authfile") from error
+        return {}
+    except (OSError, ValueError) as error:
+        raise LocalFailure(f"credentials file {path} is not JSON", "log in again to have it written anew") from error
+    if not isinstance(config, dict):
+        raise LocalFailure(f"credentials file {path} is not a JSON object", "log in again to have it written anew")
+    # The legacy .dockercfg is the map of registries itself.
+    return config if path.name != ".dockercfg" or "auths" in config else {"auths": config}
+
+
+def _keys(reference: ImageReference) -> Iterator[str]:
+    """Yield the keys that speak for the repository, the most specific first (containers-auth.json(5))."""
+    name = reference.name
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
+    hosts = _DOCKER_HUB if reference.registry in _DOCKER_HUB else (reference.registry,)
+    for host in hosts:
+        yield from (host, f"https://{host}", f"http://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
+
+
+def _from_auths(config: Mapping[str, Any], reference: ImageReference, path: Path) -> "puller.Credential | None":
+    auths = config.get("auths")
+    if not isinstance(auths, dict):
+        return None
+    for key in _keys(reference):
+        entry = auths.get(key)
+        if isinstance(entry, dict) and entry:
+            return _from_entry(entry, key, path)
+    return None
+
+
+def _from_entry(entry: Mapping[str, Any], key: str, path: Path) -> "puller.Credential | None":
+    if token := entry.get("identitytoken"):
+        return puller.Credential(_IDENTITY_TOKEN_USER, str(token))
+    if entry.get("username") and entry.get("password"):
+        return puller.Credential(str(entry["username"]), str(entry["password"]))
+    if not entry.get("auth"):
+        return None  # docker leaves an empty entry where a helper holds the secret
+    try:
+        user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+    except (binascii.Error, ValueError, TypeError):
+        colon = ""
+    if not colon:
+        raise LocalFailure(
+            f"credentials file {path} has an unreadable entry for {key}", "log in to that registry again"
+        )
+    return puller.Credential(user, password)
+
+
+def _from_helper(config: Mapping[str, Any], reference: ImageReference) -> "puller.Credential | None":
+    helpers = config.get("credHelpers")
+    helper = helpers.get(reference.registry) if isinstance(helpers, dict) else None
+    helper = helper or config.get("credsStore")
+    if not helper:
+        return None
+    if not isinstance(helper, str) or not _HELPER_NAME.fullmatch(helper):
+        raise LocalFailure(f"credential helper {helper!r} is no name of a program", "correct the docker config file")
+    server = _DOCKER_HUB_KEY if reference.registry in _DOCKER_HUB else reference.registry
+    return _ask(f"docker-credential-{helper}", server)
+
+
+def _ask(program: str, server: str) -> "puller.Credential | None":
+    try:
+        answer = run([program, "get"], stdin=server, timeout=_HELPER_TIMEOUT)
+    except (CannotStart, RanTooLong) as error:
+        raise NotAuthorised(
+            f"cannot get credentials for {server}: {error.message}", "log in again, or use --authfile FILE"
+        ) from error
+    if not answer.succeeded:
+        if "not found" in answer.stdout + answer.stderr:
+            return None  # the protocol's way to say that it knows nobody there
+        raise NotAuthorised(
+            f"cannot get credentials for {server}: {program} failed", f"run: echo {server} | {program} get"
+        )
+    try:
+        found = json.loads(answer.stdout)
+        return puller.Credential(str(found["Username"]), str(found["Secret"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotAuthorised(
+            f"cannot get credentials for {server}: {program} gave no JSON with Username and Secret"
+        ) from error

@@ -1,0 +1,117 @@
+"""Writing an image into an OCI layout folder (image-spec image-layout.md)."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
+from kubectl_modelcar.image import DEFAULT_TAG, INDEX_TYPE, Document, LayoutReference
+
+_REF_NAME = "org.opencontainers.image.ref.name"
+_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+
+Chunks = Callable[[], Iterator[memoryview | bytes]]
+
+
+class LayoutTarget:
+    """A folder that images are pushed to. Blobs appear whole or not at all; `index.json` is replaced last."""
+
+    def __init__(self, reference: LayoutReference) -> None:
+        self._folder = reference.folder
+        self._tag = reference.tag or DEFAULT_TAG
+        self._blobs = reference.folder / "blobs" / "sha256"
+
+    def prepare(self) -> None:
+        """Make the folder, or check that it is a layout.
+
+        Raises LocalFailure for a folder that holds something else or cannot be written.
+        """
+        with self._writing():
+            marker = self._folder / "oci-layout"
+            if self._folder.is_dir() and any(self._folder.iterdir()) and not marker.is_file():
+                raise LocalFailure(
+                    f"{self._folder} is not empty and no OCI layout", "name a new folder: oci:FOLDER[:TAG]"
+                )
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            if not marker.is_file():
+                self._replace(marker, _VERSION)
+
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether the layout holds the blob."""
+        return (self._blobs / digest.removeprefix("sha256:")).is_file()
+
+    def upload(self, name: str, size: int, chunks: Chunks, digest: str | None = None) -> str:
+        """Write a blob of `size` bytes and return its digest."""
+        seen, written = hashlib.sha256(), 0
+        with self._writing(), _temporary(self._blobs) as file:
+            for chunk in chunks():
+                seen.update(chunk)
+                written += file.write(chunk)
+            computed = f"sha256:{seen.hexdigest()}"
+            if written != size or digest not in (None, computed):
+                raise IntegrityFailure(
+                    f"{name} became {written} bytes, {computed}; {size} bytes, {digest} were planned"
+                )
+            _publish(file, self._blobs / seen.hexdigest())
+        return computed
+
+    def put_manifest(self, manifest: Document) -> None:
+        """Write the manifest and name it in `index.json`, in the place of what had the tag before."""
+        self.upload("the manifest", len(manifest.data), lambda: iter([manifest.data]))
+        entry = manifest.descriptor.to_json() | {"annotations": {_REF_NAME: self._tag}}
+        index = self._index()
+        kept = [other for other in index["manifests"] if other.get("annotations", {}).get(_REF_NAME) != self._tag]
+        index["manifests"] = [*kept, entry]
+        with self._writing():
+            self._replace(self._folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
+
+    def _index(self) -> dict[str, Any]:
+        path = self._folder / "index.json"
+        if not path.exists():
+            return {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}
+        try:
+            index = json.loads(path.read_bytes())
+            if isinstance(index["manifests"], list):
+                return dict(index)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LocalFailure(
+                f"{path} cannot be read as an image index", "name a new folder: oci:FOLDER[:TAG]"
+            ) from error
+        raise LocalFailure(f"{path} has no list of manifests", "name a new folder: oci:FOLDER[:TAG]")
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        with _temporary(path.parent) as file:
+            file.write(data)
+            _publish(file, path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LocalFailure(
+                f"cannot write {error.filename or self._folder}: {error.strerror}",
+                "check its permissions and free space",
+            ) from error
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file in `folder` that is gone afterwards unless it was published."""
+    with tempfile.NamedTemporaryFile(prefix=".partial-", dir=folder, buffering=0, delete=False) as file:
+        try:
+            os.fchmod(file.fileno(), 0o644)
+            yield file
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _publish(file: IO[bytes], path: Path) -> None:
+    """Give the temporary file its name, once its bytes are safe."""
+    os.fsync(file.fileno())
+    Path(file.name).replace(path)
