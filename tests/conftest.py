@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from kubectl_modelcar.cli import run
 
-pytest_plugins = ["tests.tools.fixtures", "tests.llm.fixtures", "tests.cluster.fixtures", "tests.fakes.fixtures"]
+pytest_plugins = ["tests.tools.fixtures", "tests.llm.fixtures"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -104,6 +104,6 @@ def invoke_process() -> Callable[..., Invoked]:
 
 
 @pytest.fixture
-def checkout() -> Iterator[Path]:
-    """Yield the folder of the checkout."""
-    yield CHECKOUT
+def checkout() -> Path:
+    """Return the folder of the checkout."""
+    return CHECKOUT
