@@ -26,7 +26,7 @@ def _unicode(_context: click.Context, _parameter: click.Parameter, value: str | 
     return value
 
 
-@click.command("chat", short_help="Ask a model that was installed, or any OpenAI-compatible server.")
+@click.command(name="chat")
 @click.argument("name", required=False, callback=_unicode)
 @click.argument("prompt", required=False, callback=_unicode)
 @click.option("--url", metavar="URL", help="Ask this OpenAI-compatible server instead of a release.")
@@ -38,9 +38,10 @@ def _unicode(_context: click.Context, _parameter: click.Parameter, value: str | 
 @click.option("--ca-file", type=click.Path(path_type=Path), help="Trust these authorities (PEM) and no others.")
 @click.option("--insecure", is_flag=True, help="Trust whoever answers.")
 @click.option("--raw", is_flag=True, help="Leave control characters in the answer, if it goes to a file or a pipe.")
-@output_option
+@output_option("text", "json")
+@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error comes from.")
 @cluster_options
-def command(  # noqa: PLR0913  one parameter an option is click's way
+def command(
     name: str | None,
     prompt: str | None,
     *,

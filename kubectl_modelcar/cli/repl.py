@@ -138,9 +138,9 @@ class Repl:
             self._screen.note("(stopped)")
         except ModelcarError as error:
             # One answer failed, the conversation did not: a too long question can be asked again, shorter.
-            self._screen.note(f"error: {error.message}")
+            self._screen.note(f"error: {visible(error.message)}")
             if error.hint:
-                self._screen.note(f"hint: {error.hint}")
+                self._screen.note(f"hint: {visible(error.hint)}")
         if warning := _why_it_ended(draft.finish_reason):
             self._screen.note(warning)
         if draft.text:
