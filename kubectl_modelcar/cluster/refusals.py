@@ -1,0 +1,70 @@
+"""What the API server refused, in our words.
+
+Source: k8s.io/apimachinery/pkg/apis/meta/v1 Status and the texts of k8s.io/apiserver (registry, admission).
+"""
+
+import json
+import re
+from http import HTTPStatus
+
+from kubectl_modelcar.cluster.text import plain
+from kubectl_modelcar.errors import ClusterFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+
+__all__ = ["Conflict", "refusal"]
+
+_RBAC = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"')
+
+
+class Conflict(ClusterFailure):
+    """An object of that name is there already, or somebody else has just changed it."""
+
+
+def refusal(status: int, body: bytes, *, doing: str, server: str, namespace: str) -> ModelcarError:
+    """Return the error for an answer with this status; `doing` is what we wanted: `make secrets x`."""
+    message = _message(body)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return NotAuthorised(
+            f"the cluster at {server} does not accept our login (cannot {doing})",
+            "it may have expired: log in again (oc login)",
+        )
+    if status == HTTPStatus.FORBIDDEN:
+        return _forbidden(message, doing, namespace)
+    if status == HTTPStatus.NOT_FOUND:
+        return _missing(message, doing, namespace)
+    if status == HTTPStatus.CONFLICT:
+        return Conflict(f"cannot {doing}: the cluster says: {message}", "run the command again")
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return NetworkGaveUp(f"cannot {doing}: the cluster at {server} is in trouble ({message})", "try again")
+    return ClusterFailure(f"cannot {doing}: the cluster says: {message}")
+
+
+def _forbidden(message: str, doing: str, namespace: str) -> ModelcarError:
+    denied = _RBAC.search(message)
+    if denied:
+        return NotAuthorised(
+            f"cannot {doing} in namespace {namespace}: the cluster does not allow {denied['user']} to "
+            f"{denied['verb']} {denied['resource']}",
+            f"ask for the role edit; check: kubectl auth can-i {denied['verb']} {denied['resource']} -n {namespace}",
+        )
+    if "being terminated" in message:
+        return ClusterFailure(
+            f"cannot {doing}: namespace {namespace} is being deleted", "wait until it is gone, or use another"
+        )
+    return ClusterFailure(f"cannot {doing} in namespace {namespace}: the cluster says: {message}")
+
+
+def _missing(message: str, doing: str, namespace: str) -> ModelcarError:
+    if message.startswith("namespaces "):
+        return NotFoundOrRefused(
+            f"cannot {doing}: there is no namespace {namespace}", "check -n, or add --create-namespace"
+        )
+    return NotFoundOrRefused(f"cannot {doing}: the cluster says: {message}")
+
+
+def _message(body: bytes) -> str:
+    try:
+        status = json.loads(body)
+    except ValueError:
+        return "an answer that is no JSON"
+    message = status.get("message") if isinstance(status, dict) else None
+    return plain(str(message)) if message else "no reason given"
