@@ -12,9 +12,9 @@ from pathlib import Path
 def cache_folder() -> Path:
     """Return the folder that holds everything which is slow to make.
 
-    `KUBECTL_MODELCAR_CACHE` names it, else it is `kubectl-modelcar` under the user's cache folder (XDG Base Directory).
+    `MODELCAR_CACHE` names it, else it is `kubectl-modelcar` under the user's cache folder (XDG Base Directory).
     """
-    named = os.environ.get("KUBECTL_MODELCAR_CACHE")
+    named = os.environ.get("MODELCAR_CACHE")
     if named:
         return Path(named).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

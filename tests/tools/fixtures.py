@@ -14,7 +14,7 @@ from tests.tools.requirement import unavailable
 
 def pytest_configure() -> None:
     """Name the cache in the environment before any fixture changes HOME."""
-    os.environ["KUBECTL_MODELCAR_CACHE"] = str(cache_folder())
+    os.environ["MODELCAR_CACHE"] = str(cache_folder())
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ class TestCacheFolder:
     @pytest.mark.parametrize(
         ("environment", "expected"),
         [
-            pytest.param({"KUBECTL_MODELCAR_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a", id="own"),
+            pytest.param({"MODELCAR_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a", id="own"),
             pytest.param({"XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/kubectl-modelcar", id="xdg"),
             pytest.param({"HOME": "/c"}, "/c/.cache/kubectl-modelcar", id="home"),
             pytest.param({"XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/kubectl-modelcar", id="empty-is-unset"),
@@ -22,7 +22,7 @@ class TestCacheFolder:
     )
     def test_order(self, monkeypatch, environment, expected):
         """Our own variable wins, then XDG's, then the home folder."""
-        for name in ("KUBECTL_MODELCAR_CACHE", "XDG_CACHE_HOME"):
+        for name in ("MODELCAR_CACHE", "XDG_CACHE_HOME"):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)

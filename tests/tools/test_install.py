@@ -28,7 +28,7 @@ class TestInstall:
     def test_without_go(self, monkeypatch, tmp_path, capsys):
         """Without Go the exit code is not zero, and the text names what is missing."""
         monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setenv("KUBECTL_MODELCAR_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("MODELCAR_CACHE", str(tmp_path / "cache"))
         code = main(["crane"])
         out, err = capsys.readouterr()
         assert (code, out) == (1, "")
@@ -102,7 +102,7 @@ class TestTool:
 
     def test_not_installed(self, monkeypatch, tmp_path):
         """A tool that is not there yet is an error with the way to get it."""
-        monkeypatch.setenv("KUBECTL_MODELCAR_CACHE", str(tmp_path))
+        monkeypatch.setenv("MODELCAR_CACHE", str(tmp_path))
         with pytest.raises(ToolError, match=r"^kubectl 1\.36\.3-\w+ is not installed; run `make tools`$"):
             tool("kubectl")
 
