@@ -33,11 +33,6 @@ class Terminal:
         """What is on the screen, without the empty lines after it."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
 
-    @property
-    def last_line(self):
-        """The line on which the cursor is."""
-        return self._screen.display[self._screen.cursor.y].rstrip()
-
     def type(self, keys):
         """Press these keys."""
         self._child.send(keys)
@@ -48,9 +43,13 @@ class Terminal:
 
     def wait_for(self, seen):
         """Wait until the transcript ends with `seen`."""
+        self.until(lambda transcript: transcript.endswith(seen), repr(seen))
+
+    def until(self, seen, what="something else"):
+        """Wait until `seen` holds for the transcript."""
         ends = time.monotonic() + LIMIT
-        while not self.transcript.endswith(seen):
-            assert time.monotonic() < ends, f"waited for {seen!r}, and the screen was:\n{self.transcript}"
+        while not seen(self.transcript):
+            assert time.monotonic() < ends, f"waited for {what}, and the screen was:\n{self.transcript}"
             self._read(0.05)
 
     def end(self):

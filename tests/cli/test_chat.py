@@ -14,6 +14,9 @@ from kubectl_modelcar.cli.invocation import command_name
 from tests.chat.recordings import engine_died, recorded
 from tests.chat.terminal import Terminal
 from tests.fakes.endpoint import (
+    CHAT as CHAT_PATH,
+)
+from tests.fakes.endpoint import (
     DONE,
     FakeEndpoint,
     Pause,
@@ -258,7 +261,8 @@ class TestErrors:
                     5,
                     "Hel\n",
                     (
-                        "error: the answer of SERVER was cut off after 1 piece: it sent an event that is not JSON: not JSON\n"
+                        "error: the answer of SERVER was cut off after 1 piece: "
+                        "it sent an event that is not JSON: not JSON\n"
                         "hint: ask again; the server's own log may say why\n"
                     ),
                 ),
@@ -270,8 +274,9 @@ class TestErrors:
                     5,
                     "Hel\n",
                     (
-                        "error: the answer of SERVER was cut off after 1 piece: the connection broke (peer closed connection "
-                        "without sending complete message body (incomplete chunked read))\n"
+                        "error: the answer of SERVER was cut off after 1 piece: "
+                        "the connection broke (peer closed connection without sending complete message body "
+                        "(incomplete chunked read))\n"
                         "hint: ask again; the server's own log may say why\n"
                     ),
                 ),
@@ -305,13 +310,15 @@ class TestErrors:
         assert "sk-canary" not in err
         assert endpoint.requests[-1].headers["authorization"] == "Bearer sk-canary"
 
-    def test_a_key_without_tls_is_warned_of(self, invoke, monkeypatch):
-        """Anybody on the way reads it. (No name ends in .invalid, so nothing is sent.)"""
+    def test_a_key_without_tls_is_warned_of(self, invoke, monkeypatch, endpoint):
+        """Anybody on the way reads it: a proxy, for one."""
         monkeypatch.setenv("MY_KEY", "sk-canary")
+        monkeypatch.setenv("http_proxy", endpoint.url)
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
-        done = invoke("chat", "--url", "http://llm.invalid", "Hello", "--api-key-env", "MY_KEY", "--model", "tiny")
-        assert done.code == 5
-        assert done.err.splitlines()[0] == "warning: the API key goes to http://llm.invalid unencrypted"
+        endpoint.on(f"http://llm.invalid{CHAT_PATH}", answer("Hello"))
+        done = invoke("chat", "--url", "http://llm.invalid", "Hi", "--api-key-env", "MY_KEY", "--model", "tiny")
+        assert (done.code, done.out) == (0, "Hello\n")
+        assert done.err == "warning: the API key goes to http://llm.invalid unencrypted\n"
 
 
 class TestProcess:
