@@ -48,7 +48,8 @@ def server() -> Iterator[ModelServer]:
         def do_GET(self):
             model.answer(self)
 
-        do_POST = do_GET
+        def do_POST(self):
+            model.answer(self)
 
         def log_message(self, *_arguments):
             """Say nothing."""

@@ -35,7 +35,7 @@ class TestHelm:
 
     def test_old_kubernetes_is_refused(self, render):
         """Helm itself says that the cluster is too old."""
-        with pytest.raises(HelmRefused, match="requires kubeVersion: >=1.27.0-0 which is incompatible"):
+        with pytest.raises(HelmRefused, match=r"requires kubeVersion: >=1\.27\.0-0 which is incompatible"):
             render({}, "--kube-version", "1.26.9")
 
     @pytest.mark.parametrize("version", ["1.27.0", "1.31.4-eks-1234"])
