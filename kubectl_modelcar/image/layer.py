@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from kubectl_modelcar.errors import InvalidInput
+
 BLOCK = 512  # POSIX.1-1988 ustar
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 ROOT = "models"  # where KServe, image volumes and our puller look
@@ -36,8 +38,9 @@ class LayerPlan:
 
     @property
     def name(self) -> str:
-        """What to call the layer when talking to people."""
-        return self.files[0].path if len(self.files) == 1 else f"{len(self.files)} files"
+        """What to call the layer when talking to people; the layers of an image have different names."""
+        others = len(self.files) - 1
+        return self.files[0].path + (f" and {others} more" if others else "")
 
     @property
     def size(self) -> int:
@@ -63,13 +66,19 @@ def plan_layers(files: Sequence[ModelFile], *, room: int = MAX_LAYERS) -> tuple[
     """Divide `files` over at most `room` layers: large ones alone, all small ones together and first.
 
     The small layer comes first because the consumers that need `config.json` read from the top. With more large
-    files than room, neighbours share a layer.
+    files than room, neighbours share a layer. Raises InvalidInput when even that does not fit.
     """
     ordered = sorted(files, key=lambda file: file.path)
     small = [file for file in ordered if file.size < LARGE_FILE]
     large = [file for file in ordered if file.size >= LARGE_FILE]
+    needed = bool(small) + bool(large)
+    if room < needed:
+        raise InvalidInput(
+            f"{needed} layers are needed where the base image leaves room for {room}",
+            f"an image has at most {MAX_LAYERS}: use another base, or --base none",
+        )
     slots = room - bool(small)
-    share, extra = divmod(len(large), slots)
+    share, extra = divmod(len(large), max(slots, 1))
     groups = [small] if small else []
     start = 0
     for slot in range(min(slots, len(large))):
