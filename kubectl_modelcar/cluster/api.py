@@ -129,13 +129,19 @@ class Api:
             )
         return headers
 
-    def ssl_context(self) -> ssl.SSLContext:
+    def ssl_context(self, *, public: bool = False) -> ssl.SSLContext:
         """Return whom the kubeconfig trusts, with our client certificate.
 
-        Raises LocalFailure.
+        With `public`, for the cluster's Routes: whom this system trusts as well, and without our certificate. (On
+        OpenShift the kubeconfig's authorities are often the only ones that know the router's.) Raises LocalFailure.
         """
         configuration = self._configuration
         try:
+            if public:
+                context = ssl.create_default_context()
+                if configuration.ssl_ca_cert:
+                    context.load_verify_locations(cafile=configuration.ssl_ca_cert)
+                return context
             context = _NamedContext.create(configuration.ssl_ca_cert, configuration.tls_server_name)
             if configuration.cert_file:
                 context.load_cert_chain(configuration.cert_file, configuration.key_file)

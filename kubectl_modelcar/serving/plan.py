@@ -7,13 +7,14 @@ from typing import Any
 
 from kubectl_modelcar.errors import InvalidInput
 from kubectl_modelcar.serving.architecture import Architecture
-from kubectl_modelcar.serving.quantity import format_bytes, gib, parse_quantity
+from kubectl_modelcar.serving.quantity import format_bytes, parse_quantity
 from kubectl_modelcar.serving.sizing import (
     Sized,
     claim_size,
     cpu_memory,
     gpu_count,
     gpu_memory,
+    holds,
     shared_memory,
     startup_looks,
 )
@@ -92,8 +93,10 @@ class Surroundings:
     """Whether the cluster gives each namespace its own user and group ids, as OpenShift does."""
     pull_secret: str | None = None
     api_key_secret: str | None = None
-    claim_bytes: int | None = None
-    """Size of the release's claim, where one is there already."""
+    claim_size: str | None = None
+    """Size that the release's claim asks for, where one is there already."""
+    ca_config_map: str | None = None
+    """Whom the puller trusts for the model's registry."""
     plain_http: bool = False
     insecure: bool = False
 
@@ -172,6 +175,7 @@ def _image_values(model: ModelFacts, surroundings: Surroundings) -> dict[str, An
         "digest": model.digest,
         "tag": model.tag,
         **({"pullSecret": surroundings.pull_secret} if surroundings.pull_secret else {}),
+        **({"ca": {"configMap": surroundings.ca_config_map}} if surroundings.ca_config_map else {}),
         **({"plainHttp": True} if surroundings.plain_http else {}),
         **({"insecure": True} if surroundings.insecure else {}),
     }
@@ -236,10 +240,13 @@ def _storage(
     model: ModelFacts, wishes: Wishes, surroundings: Surroundings
 ) -> tuple[dict[str, Any], tuple[Reason, ...]]:
     if wishes.storage_size is not None:
-        _check_claim_size(wishes.storage_size, model.total_bytes, surroundings.claim_bytes or 0)
+        _check_claim_size(wishes.storage_size, model.total_bytes, surroundings.claim_size)
         size, why = wishes.storage_size, "--storage-size"
+    elif surroundings.claim_size and holds(parse_quantity(surroundings.claim_size), model.total_bytes):
+        # As it is, to the letter: a claim cannot shrink, and many storage classes cannot grow one.
+        size, why = surroundings.claim_size, "the claim that is there already is large enough"
     else:
-        sized = claim_size(model.total_bytes, surroundings.claim_bytes)
+        sized = claim_size(model.total_bytes)
         size, why = f"{sized.amount}Gi", sized.reason
     storage: dict[str, Any] = {"size": size}
     if wishes.storage_class is not None:
@@ -247,15 +254,15 @@ def _storage(
     return storage, (Reason("storage.size", size, why),)
 
 
-def _check_claim_size(size: str, model_bytes: int, claim_bytes: int) -> None:
+def _check_claim_size(size: str, model_bytes: int, existing: str | None) -> None:
     if parse_quantity(size) < model_bytes:
         raise InvalidInput(
             f"--storage-size {size}: the model alone has {format_bytes(model_bytes)}",
-            f"ask for {claim_size(model_bytes, None).amount}Gi, or leave it out",
+            f"ask for {claim_size(model_bytes).amount}Gi, or leave it out",
         )
-    if parse_quantity(size) < claim_bytes:
+    if existing is not None and parse_quantity(size) < parse_quantity(existing):
         raise InvalidInput(
-            f"--storage-size {size}: the claim that is there already has {gib(claim_bytes)}Gi and cannot shrink",
+            f"--storage-size {size}: the claim that is there already has {existing} and cannot shrink",
             "leave it out, or uninstall with --delete-storage first",
         )
 

@@ -10,7 +10,7 @@ from kubectl_modelcar.errors import InvalidInput
 from kubectl_modelcar.serving.architecture import Architecture
 from kubectl_modelcar.serving.quantity import GIB, format_bytes, gib
 
-__all__ = ["Sized", "claim_size", "cpu_memory", "gpu_count", "gpu_memory", "shared_memory", "startup_looks"]
+__all__ = ["Sized", "claim_size", "cpu_memory", "gpu_count", "gpu_memory", "holds", "shared_memory", "startup_looks"]
 
 _SLOWEST_READ = 200_000_000
 """Bytes a second of the slowest volumes that weights are commonly read from (network block storage, NFS)."""
@@ -51,16 +51,17 @@ def gpu_count(asked: int | None, architecture: Architecture | None) -> Sized:
     return Sized(asked, f"--gpus {asked}; the model is split over them (tensor parallel)")
 
 
-def claim_size(model_bytes: int, existing_bytes: int | None) -> Sized:
-    """Return the GiB of the claim: twice the model, as an update is pulled beside the version that it replaces.
+def claim_size(model_bytes: int) -> Sized:
+    """Return the GiB of the claim: twice the model, as an update is pulled beside the version that it replaces."""
+    return Sized(
+        gib(2 * model_bytes * 1.05 + GIB),
+        f"twice the model ({format_bytes(model_bytes)}), so that an update fits beside it, with 5 % and 1 GiB over",
+    )
 
-    A claim that is there already keeps its size where that is enough, since claims cannot shrink.
-    """
-    wanted = gib(2 * model_bytes * 1.05 + GIB)
-    reason = f"twice the model ({format_bytes(model_bytes)}), so that an update fits beside it, with 5 % and 1 GiB over"
-    if existing_bytes is not None and gib(existing_bytes) >= gib(model_bytes * 1.05):
-        return Sized(gib(existing_bytes), "the claim that is there already is large enough")
-    return Sized(wanted, reason)
+
+def holds(claim_bytes: int, model_bytes: int) -> bool:
+    """Tell whether a claim that is there already is large enough for the model, once."""
+    return claim_bytes >= model_bytes * 1.05
 
 
 def gpu_memory(weight_bytes: int, gpus: int, shm: int) -> tuple[Sized, Sized]:

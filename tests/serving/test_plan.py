@@ -100,10 +100,24 @@ class TestPlanServing:
             ),
             pytest.param(
                 Wishes(),
-                Surroundings(route=False, assigns_users=False, claim_bytes=20 * 2**30),
+                Surroundings(route=False, assigns_users=False, claim_size="20000Mi"),
                 "storage.size",
-                "20Gi",
+                "20000Mi",
                 id="claim that is there",
+            ),
+            pytest.param(
+                Wishes(),
+                Surroundings(route=False, assigns_users=False, claim_size="4Gi"),
+                "storage.size",
+                "11Gi",
+                id="claim that is too small",
+            ),
+            pytest.param(
+                Wishes(),
+                Surroundings(route=False, assigns_users=False, ca_config_map="g-ca"),
+                "model.image.ca.configMap",
+                "g-ca",
+                id="authority",
             ),
             pytest.param(
                 Wishes(),
@@ -119,7 +133,7 @@ class TestPlanServing:
         assert value(plan_serving(MODEL, wishes, surroundings), path) == expected
 
     @pytest.mark.parametrize(
-        ("wishes", "claim_bytes", "message"),
+        ("wishes", "claim", "message"),
         [
             pytest.param(
                 Wishes(context_length=8192),
@@ -132,7 +146,7 @@ class TestPlanServing:
             ),
             pytest.param(
                 Wishes(storage_size="10Gi"),
-                20 * 2**30,
+                "20Gi",
                 "--storage-size 10Gi: the claim that is there already has 20Gi and cannot shrink",
                 id="shrinking claim",
             ),
@@ -144,9 +158,9 @@ class TestPlanServing:
             ),
         ],
     )
-    def test_impossible_wishes(self, wishes, claim_bytes, message):
+    def test_impossible_wishes(self, wishes, claim, message):
         """What cannot work is refused before anything is made."""
-        surroundings = Surroundings(route=False, assigns_users=False, claim_bytes=claim_bytes)
+        surroundings = Surroundings(route=False, assigns_users=False, claim_size=claim)
         with pytest.raises(InvalidInput) as caught:
             plan_serving(MODEL, wishes, surroundings)
         assert caught.value.message == message

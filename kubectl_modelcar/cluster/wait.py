@@ -1,0 +1,118 @@
+"""Waiting for a release, stage by stage."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kubectl_modelcar.cluster.objects import Objects
+from kubectl_modelcar.cluster.snapshot import Snapshot, read_snapshot
+from kubectl_modelcar.cluster.stage import Stage
+from kubectl_modelcar.cluster.stages import stages_of, stuck_at
+from kubectl_modelcar.errors import ClusterFailure, NetworkGaveUp, WaitTimedOut
+from kubectl_modelcar.progress import Progress
+
+__all__ = ["Clock", "report", "wait_for_release"]
+
+_PAUSE = 1.0
+_ROUTER_LIMIT = 60.0
+"""Seconds that a Route alone may hold up a release: the API server leads to the model too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time as a wait sees it, in seconds."""
+
+    now: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What a wait remembers from one look to the next."""
+
+    progress: Progress
+    clock: Clock
+    deadline: float
+    told: dict[str, Stage] = field(default_factory=dict)
+    since: dict[str, float] = field(default_factory=dict)
+    """Since when a stage has been what holds things up, in the same state."""
+    cut_off: bool = False
+
+    def tell(self, stages: Sequence[Stage]) -> None:
+        for stage in stages:
+            if stage.state != "pending" and self.told.get(stage.name) != stage:
+                self.told[stage.name] = stage
+                self.progress.stage(stage.name, stage.state, stage.detail)
+
+    def held_up_for(self, stage: Stage) -> float:
+        key = f"{stage.name} {stage.state}"
+        self.since = {key: self.since.get(key, self.clock.now())}
+        return self.clock.now() - self.since[key]
+
+
+def wait_for_release(
+    objects: Objects, release: str, *, progress: Progress, timeout: float, clock: Clock | None = None
+) -> Sequence[Stage]:
+    """Wait until every stage is done, and return them. `timeout` is in seconds.
+
+    Raises ClusterFailure for a stage that failed for good, WaitTimedOut with the cause of the one that is stuck; on ^C
+    it says how to look again and lets KeyboardInterrupt go on.
+    """
+    clock = clock or Clock()
+    watch = _Watch(progress, clock, clock.now() + timeout)
+    place = f"{release} -n {objects.namespace}"
+    try:
+        while True:
+            stages = _look(objects, release, watch)
+            stuck = stuck_at(stages) if stages else Stage("cluster", "waiting", "the API server does not answer")
+            if stuck is None or _is_only_the_router(stuck, watch):
+                return stages
+            if stuck.state == "failed" and watch.held_up_for(stuck) >= stuck.patience:
+                raise ClusterFailure(
+                    f"{release} cannot start ({stuck.name}): {stuck.detail}",
+                    stuck.hint or f"look again: kubectl modelcar status {place}",
+                )
+            if clock.now() >= watch.deadline:
+                raise _timed_out(release, stuck, timeout, place)
+            clock.pause(_PAUSE)
+    except KeyboardInterrupt:
+        progress.warn(f"Stopped watching; the install goes on. Resume: kubectl modelcar status {place} -w")
+        raise
+
+
+def report(stages: Sequence[Stage], progress: Progress) -> None:
+    """Show stages once."""
+    for stage in stages:
+        if stage.state != "pending":
+            progress.stage(stage.name, stage.state, stage.detail)
+
+
+def _look(objects: Objects, release: str, watch: _Watch) -> Sequence[Stage]:
+    """Return the stages, or none while the API server is away: it may restart, and then we go on."""
+    try:
+        snapshot: Snapshot = read_snapshot(objects, release)
+    except NetworkGaveUp as error:
+        if not watch.cut_off:
+            watch.progress.warn(f"{error.message}; still trying")
+        watch.cut_off = True
+        return ()
+    watch.cut_off = False
+    stages = stages_of(snapshot)
+    watch.tell(stages)
+    return stages
+
+
+def _is_only_the_router(stuck: Stage, watch: _Watch) -> bool:
+    if stuck.name != "route" or stuck.state != "waiting" or watch.held_up_for(stuck) < _ROUTER_LIMIT:
+        return False
+    watch.progress.warn("no router has admitted the Route; the model answers through the API server only")
+    return True
+
+
+def _timed_out(release: str, stuck: Stage, timeout: float, place: str) -> WaitTimedOut:
+    return WaitTimedOut(
+        f"{release} was not ready within {timeout:g} s; it waits for: {stuck.name}"
+        + (f" ({stuck.detail})" if stuck.detail else ""),
+        (f"{stuck.hint}; " if stuck.hint else "")
+        + f"the install goes on, watch it: kubectl modelcar status {place} -w",
+    )
