@@ -73,6 +73,14 @@ __all__ = [
 # Exit codes, the same as the command line's.
 NOT_AUTHORISED, REFUSED, NETWORK, INTEGRITY, LOCAL = 3, 4, 5, 6, 7
 
+HINTS = {
+    NOT_AUTHORISED: "check the login; in a pod, the pull Secret",
+    REFUSED: "check the name of the image, and that it is one of a model",
+    NETWORK: "check the network and the registry, then try again",
+    INTEGRITY: "the image, or the way to it, is damaged: pull again, and if that does not help push it again",
+    LOCAL: "check the folder or the volume",
+}
+
 FILES_ANNOTATION = "io.github.kubectl-modelcar.files"  # set by `push`: JSON list of {"path", "size", "sha256"?}
 TITLE = "org.opencontainers.image.title"  # image-spec annotations.md
 FILEPATH = "org.cncf.model.filepath"  # ModelPack model-spec 0.0.7 docs/annotations.md
@@ -105,7 +113,8 @@ class PullError(Exception):
 
     def __init__(self, exit_code: int, message: str, hint: str = "") -> None:
         # Parts of the text come from registries and archives: keep it on one line and free of terminal escapes.
-        self.exit_code, self.message, self.hint = exit_code, _printable(message), _printable(hint)
+        self.exit_code, self.message = exit_code, _printable(message)
+        self.hint = _printable(hint or HINTS.get(exit_code, ""))
         super().__init__(self.message)
 
 
@@ -294,13 +303,13 @@ def unpack(
     with the layers that are missing. Files appear under their names only after all layers are there and verified.
     """
     work = folder / f".partial-{_hex(manifest.digest)}"
+    plan = _Plan(source, manifest, jobs, watch or _Unwatched(), durable=False)
     with _naming_local_failures(folder):
         there = {path.name for path in folder.iterdir()} - {LOST_AND_FOUND} if folder.exists() else set()
         if not work.exists() and any(not name.startswith(".partial-") for name in there):
             raise PullError(LOCAL, f"unpacking to {folder}: the folder is not empty", "name a new or an empty folder")
         _make_folders(folder)
         _remove_partials(folder, keep=work)
-        plan = _Plan(source, manifest, jobs, watch or _Unwatched(), durable=False)
         files = _fill(plan, work, folder)
         shutil.rmtree(work)
     return files
@@ -490,6 +499,8 @@ def _merge(contents: Iterable[_Contents]) -> dict[str, tuple[int, File]]:
         for gone in layer.removed:
             merged = {path: found for path, found in merged.items() if not _is_below(path, gone)}
         merged.update({file.path: (place, file) for file in layer.files})
+    if MARKER in merged:
+        raise PullError(INTEGRITY, f"the image holds a model file {MARKER}, which is the name of the puller's own mark")
     for path in merged:
         for parent in PurePosixPath(path).parents:
             if str(parent) in merged:
@@ -661,7 +672,7 @@ class _Blob(io.RawIOBase):
         digest = "sha256:" + self._hash.hexdigest()
         if digest != self._layer.digest:
             message = f"the blob {self._layer.digest} from {self._source} has other bytes: their digest is {digest}"
-            raise PullError(INTEGRITY, message, "the registry or the way to it damages data; try again, or push again")
+            raise PullError(INTEGRITY, message)
 
     def interrupt(self) -> None:
         """Wake the thread that reads; to be called from another one."""
@@ -695,6 +706,7 @@ class _Forward:
             archive = tarfile.open(fileobj=fileobj, mode="r:", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 (owns nothing)
             member = archive.next()
             while member is not None:
+                self._check_size(member)
                 yield member
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
                 member = archive.next()
@@ -703,6 +715,11 @@ class _Forward:
         if self._last.strip(b"\0"):
             # tarfile takes a damaged header for the end.
             raise PullError(INTEGRITY, f"the layer {self._layer.digest} has a damaged tar header")
+
+    def _check_size(self, member: tarfile.TarInfo) -> None:
+        size = self._layer.size if self._skip else member.offset_data + member.size  # of gzip nothing is known
+        if member.size < 0 or member.offset_data + member.size > size:
+            raise PullError(INTEGRITY, f"the image holds {member.name}, which says to be larger than its layer")
 
     def tell(self) -> int:
         return self._position
@@ -802,13 +819,21 @@ def _fill(plan: _Plan, work: Path, target: Path) -> list[File]:
         contents.update(_unpack_layers(plan, work, missing))
     finally:
         _drop_unfinished(work)
-    merged = _merge(found for _, found in sorted(contents.items()) if found)
-    if not merged:
-        shutil.rmtree(work)
-        hint = "images for models hold them below models/ (KServe's modelcar), artifacts name each layer's file"
-        raise PullError(REFUSED, f"no model in {plan.source}: no file below models/ and no titled layer", hint)
+    try:
+        merged = _model(plan.source, [found for _, found in sorted(contents.items()) if found])
+    except PullError:
+        shutil.rmtree(work, ignore_errors=True)  # to go on from it would fail in the same way
+        raise
     _move(merged, work, target, durable=plan.durable)
     return [file for _, file in sorted(merged.values(), key=lambda found: found[1].path)]
+
+
+def _model(source: Source, contents: Sequence[_Contents]) -> dict[str, tuple[int, File]]:
+    merged = _merge(contents)
+    if not merged:
+        hint = "images for models hold them below models/ (KServe's modelcar), artifacts name each layer's file"
+        raise PullError(REFUSED, f"no model in {source}: no file below models/ and no titled layer", hint)
+    return merged
 
 
 def _unpack_layers(plan: _Plan, work: Path, layers: Mapping[int, Descriptor]) -> dict[int, _Contents]:
@@ -831,6 +856,8 @@ def _unpack_layer(plan: _Plan, work: Path, place: int, layer: Descriptor, transf
         plan.watch.advance(label, amount)
 
     plan.watch.begin(label, layer.size)
+    if folder.exists():  # what a killed run left is not known to be good
+        shutil.rmtree(folder)
     _make_folders(folder)
     with transfers.running(_Blob(plan.source, layer, verify=True, passed=passed)) as blob:
         contents = _gather(_store(_entries(blob, layer), folder, durable=plan.durable), layer)
@@ -1341,12 +1368,13 @@ def _persist(patience: Patience, what: str, attempt: Callable[[], _T]) -> _T:
 class _Answer:
     """A response whose body has not been read, with the connection that is its own."""
 
-    def __init__(self, url: str, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+    def __init__(self, url: str, connection: http.client.HTTPConnection) -> None:
+        self._socket = connection.sock  # the connection forgets it when the server says that this was the last answer
+        response = connection.getresponse()
         self.origin, self.host = _origin(url), urllib.parse.urlsplit(url).netloc
         self.status, self.reason, self.headers = response.status, response.reason, response.headers
         self.length = response.length
         self._connection, self._response = connection, response
-        self._socket = connection.sock
 
     def readinto(self, buffer: memoryview) -> int:
         """Return after what one call to the socket brings: a trickle must not hide behind a large buffer."""
@@ -1408,7 +1436,7 @@ class _Http:
                 connection.sock.settimeout(self._timeout)
             with _translating(host):
                 connection.request(method, path, body, sent)
-                return _Answer(url, connection, connection.getresponse())
+                return _Answer(url, connection)
         except (PullError, _TransientError):
             connection.close()
             raise
@@ -1418,8 +1446,8 @@ class _Http:
         near = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
         if scheme == "http":
             return http.client.HTTPConnection(*near, timeout=CONNECT_TIMEOUT)
-        context = self._context or trusting()
-        connection = http.client.HTTPSConnection(*near, timeout=CONNECT_TIMEOUT, context=context)
+        self._context = self._context or trusting()  # once: it reads some hundred certificates
+        connection = http.client.HTTPSConnection(*near, timeout=CONNECT_TIMEOUT, context=self._context)
         if proxy:
             connection.set_tunnel(host, port, _proxy_authorization(proxy))
         return connection
@@ -1604,11 +1632,12 @@ class Authenticator:
 
     def _check_realm(self, realm: str) -> None:
         """Refuse realms that would take the password out of TLS or to a neighbour (oras-go GHSA-xf85-363p-868w)."""
-        scheme, host, _ = _origin(realm)
-        own_scheme, own_host, _ = self._origin
         parts = urllib.parse.urlsplit(realm)
+        scheme, host = parts.scheme, parts.hostname or ""
+        own_scheme, own_host, _ = self._origin
+        safe = scheme == "https" or (scheme == "http" and own_scheme == "http")
         near = host == "localhost" or not _is_public(host)
-        if (scheme != "https" and own_scheme == "https") or "@" in parts.netloc or (near and host != own_host):
+        if not safe or not host or "@" in parts.netloc or (near and host != own_host):
             message = f"{self._host} sends logins to {scheme}://{host}, which is not safe"
             raise PullError(NOT_AUTHORISED, message, "the registry's token realm needs to be repaired")
 
@@ -1673,7 +1702,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say("already complete")
     except PullError as error:
         _say(f"error: {error.message}")
-        _say(f"hint: {error.hint or 'see the message above'}")
+        _say(f"hint: {error.hint}")
         with suppress(OSError), open(options.termination_log, "r+") as log:  # noqa: PTH123 ("r+": only where the kubelet made it)
             log.write(f"puller: error: {error.message}\npuller: hint: {error.hint}\n")
         return error.exit_code
