@@ -13,7 +13,7 @@ import pytest
 
 from kubectl_modelcar.cli import run
 
-pytest_plugins = ["tests.tools.fixtures", "tests.llm.fixtures"]
+pytest_plugins = ["tests.tools.fixtures", "tests.llm.fixtures", "tests.fakes.fixtures"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
