@@ -1,0 +1,68 @@
+"""Pytest plugin: one real cluster for the whole run, and a fresh namespace for each test."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cluster import Cluster, images
+from tests.tools.errors import ToolError
+from tests.tools.requirement import unavailable
+
+UID_RANGE_START = 1000680000
+"""First uid of the range that OpenShift would give the namespace of `openshift_namespace`."""
+
+_RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give the running cluster; `cluster.enter` runs programs where all its addresses can be reached."""
+    try:
+        running = Cluster.up(tmp_path_factory.mktemp("cluster") / "state")
+    except ToolError as error:
+        unavailable(error)
+    try:
+        yield running
+    finally:
+        running.down()
+
+
+@pytest.fixture(scope="session")
+def server_image(cluster: Cluster) -> str:
+    """Give the reference of the light real model server's image, in the cluster's registry."""
+    return cluster.push(images.server, "server:1")
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """Give a fresh namespace that enforces Pod Security `restricted`; the user "dev" is its administrator."""
+    with _namespace(cluster, _RESTRICTED, {}) as name:
+        yield name
+
+
+@pytest.fixture
+def openshift_namespace(cluster: Cluster) -> Iterator[str]:
+    """Give a fresh namespace where pods get a uid of the namespace's range, as OpenShift's restricted-v2 does it."""
+    uids = {"openshift.io/sa.scc.uid-range": f"{UID_RANGE_START}/10000"}
+    with _namespace(cluster, {**_RESTRICTED, "scc": "restricted-v2"}, uids) as name:
+        yield name
+
+
+@contextmanager
+def _namespace(cluster: Cluster, labels: dict[str, str], annotations: dict[str, str]) -> Iterator[str]:
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    marks = [f"{key}={value}" for key, value in labels.items()]
+    cluster.kubectl("label", "namespace", name, *marks)
+    if annotations:
+        cluster.kubectl("annotate", "namespace", name, *(f"{key}={value}" for key, value in annotations.items()))
+    # What the program asks of its user: the rights of a namespace's administrator, and no more.
+    cluster.kubectl("-n", name, "create", "rolebinding", "dev", "--clusterrole=admin", "--user=dev")
+    cluster.kubectl("-n", name, "wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    try:
+        yield name
+    finally:
+        # Without waiting: nothing of another namespace is in the way of the next test.
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
