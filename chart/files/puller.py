@@ -1188,7 +1188,9 @@ class Registry:
             if answer.status not in REDIRECTS:
                 return answer
             answer.close()
-            target = urllib.parse.urljoin(url, answer.headers.get("Location", ""))
+            target = answer.headers.get("Location", "")
+            with suppress(ValueError):
+                target = urllib.parse.urljoin(url, target)
             scheme, host, _port = _origin(target)
             if _origin(url)[0] == "https" and scheme != "https":
                 raise PullError(
@@ -1632,12 +1634,15 @@ class Authenticator:
 
     def _check_realm(self, realm: str) -> None:
         """Refuse realms that would take the password out of TLS or to a neighbour (oras-go GHSA-xf85-363p-868w)."""
-        parts = urllib.parse.urlsplit(realm)
-        scheme, host = parts.scheme, parts.hostname or ""
+        try:
+            scheme, host, _ = _origin(realm)
+        except PullError as error:
+            message = f"{self._host} sends logins to an address that is none: {realm}"
+            raise PullError(NOT_AUTHORISED, message) from error
         own_scheme, own_host, _ = self._origin
-        safe = scheme == "https" or (scheme == "http" and own_scheme == "http")
         near = host == "localhost" or not _is_public(host)
-        if not safe or not host or "@" in parts.netloc or (near and host != own_host):
+        userinfo = "@" in urllib.parse.urlsplit(realm).netloc
+        if (scheme == "http" and own_scheme == "https") or userinfo or (near and host != own_host):
             message = f"{self._host} sends logins to {scheme}://{host}, which is not safe"
             raise PullError(NOT_AUTHORISED, message, "the registry's token realm needs to be repaired")
 

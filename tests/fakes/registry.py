@@ -218,17 +218,17 @@ class _Handler(BaseHTTPRequestHandler):
         body = b"" if self.command == "HEAD" else bytearray(answer.body + fault.extra)
         if fault.corrupt_at is not None and fault.corrupt_at < len(body):
             body[fault.corrupt_at] ^= 1
-        self.send_response(answer.status)
+        ends = [len(body)] + [at for at in (fault.cut_after, fault.stall_after) if at is not None]
+        body = bytes(body[: min(ends)])
+        self._record(answer.status, len(body))  # before the first byte: a test may look as soon as it has its answer
+        self.send_response_only(answer.status)
         length = {} if fault.chunked else {"Content-Length": str(len(answer.body + fault.extra))}
-        for name, value in {**length, **answer.headers, **fault.headers}.items():
+        for name, value in {"Date": self.date_time_string(), **length, **answer.headers, **fault.headers}.items():
             if value:
                 self.send_header(name, value)
         if fault.chunked:
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        ends = [len(body)] + [at for at in (fault.cut_after, fault.stall_after) if at is not None]
-        body = bytes(body[: min(ends)])
-        self._record(answer.status, len(body))
         step = 1 if fault.trickle else PIECE
         for start in range(0, len(body), step):
             piece = body[start : start + step]
