@@ -35,7 +35,7 @@ def check_header(name: str, size: int, read: Callable[[int, int], bytes]) -> Non
     try:
         header = json.loads(read(PREFIX, length))
         spans = sorted(_span(tensor, entry) for tensor, entry in header.items() if tensor != "__metadata__")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _broken(name, f"its header is not the JSON that it should be ({type(error).__name__})") from error
     end = 0
     for start, stop, tensor in spans:

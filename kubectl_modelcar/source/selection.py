@@ -91,7 +91,7 @@ def check_shards(paths: Sequence[str], read: Callable[[str], bytes], *, where: s
 def _weight_map(index: str, data: bytes) -> Mapping[str, str]:
     try:
         weight_map = json.loads(data)["weight_map"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         weight_map = None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise IntegrityFailure(f"{index} is no safetensors index: it has no weight_map of tensors to files")

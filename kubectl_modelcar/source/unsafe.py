@@ -3,6 +3,7 @@
 A scanner can be evaded (CVE-2025-10155 and others); refusing whole formats cannot.
 """
 
+import io
 import pickletools
 import re
 from pathlib import PurePosixPath
@@ -33,9 +34,11 @@ _SUFFIXES = {
     **dict.fromkeys((".h5", ".keras", ".npy", ".npz"), "a format that may hold code"),
 }
 _PROTO, _NEWEST_PROTOCOL = 0x80, 5
-_CALLABLE = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")  # "module name"
-_NAMES_CODE = {"GLOBAL", "INST"}
+_CALLABLE = re.compile(r"[\w.-]+ [\w.]+")  # "module name"; a module's file may be called anything
+_NAMES_CODE = {"GLOBAL", "INST", "STACK_GLOBAL"}
 _RUNS_CODE = {"INST", "OBJ", "NEWOBJ", "REDUCE", "BUILD"}
+_READ_AS_LINES = {"PERSID", "UNICODE", "GLOBAL", "INST"}  # opcodes that lists of words are made of, too
+_FEW = 4  # opcodes in a row that no text of more than a page begins with
 
 
 def danger(path: str, head: bytes) -> str | None:
@@ -56,14 +59,15 @@ def _is_pickle(head: bytes) -> bool:
     """Tell a pickle: protocol 2 and up by its magic, 0 and 1 by opcodes that name a callable and call it."""
     if len(head) > 1 and head[0] == _PROTO and head[1] <= _NEWEST_PROTOCOL:
         return True
-    seen: set[str] = set()
-    complete = False
+    stream, seen, count = io.BytesIO(head), set[str](), 0
     try:
-        for opcode, argument, _ in pickletools.genops(head):
-            seen.add(opcode.name)
-            if opcode.name in ("GLOBAL", "INST") and not _CALLABLE.fullmatch(str(argument)):
-                return False
-            complete = opcode.name == "STOP"
+        for opcode, argument, _ in pickletools.genops(stream):
+            count += 1
+            if opcode.name not in ("GLOBAL", "INST") or _CALLABLE.fullmatch(str(argument)):
+                seen.add(opcode.name)
     except (ValueError, UnicodeDecodeError):
-        complete = len(head) >= HEAD  # cut by us, not by an end that no pickle has
-    return complete and bool(seen & _NAMES_CODE) and bool(seen & _RUNS_CODE)
+        if len(head) < HEAD or stream.tell() < len(head):
+            return False
+        # The end that was missed is ours and no pickle's; what follows is not known.
+        return count >= _FEW and not seen <= _READ_AS_LINES
+    return bool(seen & _NAMES_CODE) and bool(seen & _RUNS_CODE)
