@@ -418,10 +418,11 @@ class TestRefusals:
         assert endpoint.requests[-1].headers["authorization"] == "Bearer sk-canary"
 
     def test_an_endless_error_is_not_read_to_its_end(self, endpoint, client):
-        """One MiB is enough of any error."""
-        endpoint.chat(response(500, b"x" * (64 << 20), "text/plain"))
+        """One MiB is enough of any error; then the client hangs up."""
+        (whole,) = response(500, b"x" * (64 << 20), "text/plain").steps
+        endpoint.chat(wire(whole[: 2 << 20]).then(UntilHangUp()))
         _, error = failure(client)
-        assert error.message.endswith("x…")
+        assert error.message.endswith("failed: " + "x" * 499 + "…")
 
 
 class TestCuts:
@@ -533,6 +534,11 @@ class TestCuts:
         endpoint.chat(stream(b"data: ", *[b"x" * (1 << 20)] * 20))
         _, error = failure(client)
         assert error.message.endswith("gave no answer: the connection broke (more than 16 MiB without an event)")
+
+    def test_a_long_answer_is_not_a_long_line(self, endpoint, client):
+        """The limit is on what comes without an event, not on the answer."""
+        endpoint.chat(events(*[delta("x" * (1 << 20))] * 20, DONE))
+        assert len(text(client.stream(HELLO))) == 20 << 20
 
     @pytest.mark.parametrize(
         "raw", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n"], ids=["nothing", "SSH", "a broken status"]

@@ -192,12 +192,12 @@ class TestAnswer:
     def test_json_is_one_object(self, chat, endpoint):
         """The text is exact, the file is ASCII, and what was measured is there."""
         endpoint.chat(
-            events(delta(reasoning="Hm"), Pause(0.1), delta("\x1b[31mü"), delta("", finish_reason="stop"), DONE)
+            events(delta(reasoning="Hm"), Pause(0.5), delta("\x1b[31mü"), delta("", finish_reason="stop"), DONE)
         )
         code, out, err = chat("Hello", "-o", "json")
         found = json.loads(out)
         assert (code, err, out.isascii()) == (0, "", True)
-        assert 0.1 <= found.pop("seconds") - found.pop("first_token_seconds") < 5
+        assert 0.2 <= found.pop("seconds") - found.pop("first_token_seconds") < 5
         assert found == {
             "model": "tiny",
             "answer": "\x1b[31mü",
@@ -323,6 +323,11 @@ class TestErrors:
 
 class TestProcess:
     """What only a process of its own can show."""
+
+    @pytest.fixture(autouse=True)
+    def _buffered(self, monkeypatch):
+        """Keep Python's usual buffering: each token has to be flushed by us."""
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
     def test_ctrl_c_ends_with_130(self, endpoint):
         """The text so far stays, and the server sees the client go."""
@@ -509,6 +514,12 @@ warning: the answer ends at the limit of tokens; raise it with --max-tokens
         terminal.wait_for("Hello\n>>>")
         terminal.type("\x04")
         assert (terminal.end(), asked(endpoint)) == (0, [{"role": "user", "content": "one\ntwo"}])
+
+    def test_raw_is_not_for_terminals(self, endpoint):
+        """A terminal obeys what it is sent, whatever the user asked for."""
+        endpoint.chat(answer("\x1b]0;owned\x07"))
+        terminal = Terminal([*CHAT, "--url", endpoint.url, "Hello", "--raw"])
+        assert (terminal.end(), terminal.sent) == (0, b"\\x1b]0;owned\\x07\r\n")
 
     def test_help_tells_the_keys(self, terminal):
         """The three commands and how to leave."""
