@@ -132,7 +132,7 @@ def shortened(manifests: str) -> str:
     lines: list[str] = []
     block: list[str] = []
     depth: int | None = None
-    for line in [*manifests.splitlines(), ""]:
+    for line in manifests.splitlines():
         indent = len(line) - len(line.lstrip())
         if depth is not None and (indent > depth or not line.strip()):
             block.append(line)
@@ -140,14 +140,14 @@ def shortened(manifests: str) -> str:
         lines += _abridged(block)
         lines.append(line)
         block, depth = [], indent if re.search(r": [|>][-+0-9]*$", line) else None
-    return "\n".join([*lines, *_abridged(block)]).rstrip()
+    return "\n".join([*lines, *_abridged(block)])
 
 
 def _abridged(block: Sequence[str]) -> list[str]:
     if len(block) <= SHOWN_LINES:
         return list(block)
     indent = " " * (len(block[0]) - len(block[0].lstrip()))
-    return [*block[:SHOWN_LINES], f"{indent}... {len(block) - SHOWN_LINES} more lines"]
+    return [*block[:SHOWN_LINES], f"{indent}... (lines left out: {len(block) - SHOWN_LINES})"]
 
 
 def _prepare(terminal: Terminal) -> dict[str, str]:
