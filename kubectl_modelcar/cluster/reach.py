@@ -40,6 +40,13 @@ class Reached:
     ssl_context: ssl.SSLContext | None = field(repr=False)
     model: str | None
     via: Literal["route", "service proxy"]
+    inside: str
+    """URL for programs inside the cluster, without /v1."""
+
+    @property
+    def public_url(self) -> str | None:
+        """URL for other programs outside, with /v1; None where only the API server leads to it."""
+        return f"{self.url}/v1" if self.via == "route" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +81,12 @@ class Releases:
     def _way(
         self, release: str, labels: Mapping[str, str], deployment: Json, service: Json, model: str | None
     ) -> Reached:
+        inside = f"http://{name_of(service)}.{self.objects.namespace}.svc:{_port(service)}"
         host = next((host for route in self.objects.list(ROUTES, labels=labels) if (host := _admitted(route))), None)
         key = _key_reference(deployment)
         if host is not None:
             headers = {"Authorization": f"Bearer {self._key(release, key)}"} if key else {}
-            return Reached(f"https://{host}", headers, self.objects.ssl_context(public=True), model, "route")
+            return Reached(f"https://{host}", headers, self.objects.ssl_context(public=True), model, "route", inside)
         if key:
             # The proxy takes Authorization for itself: what the server needs never reaches it.
             raise ClusterFailure(
@@ -88,9 +96,8 @@ class Releases:
                 "kubectl modelcar chat --url http://localhost:8000 --api-key-env VARIABLE",
             )
         path = f"/api/v1/namespaces/{self.objects.namespace}/services/http:{name_of(service)}:{_PORT}/proxy"
-        return Reached(
-            self.objects.server + path, self.objects.headers(), self.objects.ssl_context(), model, "service proxy"
-        )
+        headers = dict(self.objects.headers())
+        return Reached(self.objects.server + path, headers, self.objects.ssl_context(), model, "service proxy", inside)
 
     def _only(self) -> str:
         names = self._names()
@@ -123,6 +130,11 @@ class Releases:
                 f"release {release} asks for the API key in Secret {name}, which has no usable {key}",
                 "install again to have one made",
             ) from error
+
+
+def _port(service: Json) -> int:
+    ports: list[Mapping[str, Any]] = service["spec"].get("ports") or []
+    return next((int(port["port"]) for port in ports if port.get("name") == _PORT), 8000)
 
 
 def _admitted(route: Json) -> str | None:

@@ -63,9 +63,9 @@ def wait_for_release(
     place = f"{release} -n {objects.namespace}"
     try:
         while True:
-            stages = _look(objects, release, watch)
+            snapshot, stages = _look(objects, release, watch)
             stuck = stuck_at(stages) if stages else Stage("cluster", "waiting", "the API server does not answer")
-            if stuck is None or _is_only_the_router(stuck, watch):
+            if stuck is None or _is_stopped(snapshot) or _is_only_the_router(stuck, watch):
                 return stages
             if stuck.state == "failed" and watch.held_up_for(stuck) >= stuck.patience:
                 raise ClusterFailure(
@@ -87,19 +87,23 @@ def report(stages: Sequence[Stage], progress: Progress) -> None:
             progress.stage(stage.name, stage.state, stage.detail)
 
 
-def _look(objects: Objects, release: str, watch: _Watch) -> Sequence[Stage]:
+def _look(objects: Objects, release: str, watch: _Watch) -> tuple[Snapshot | None, Sequence[Stage]]:
     """Return the stages, or none while the API server is away: it may restart, and then we go on."""
     try:
-        snapshot: Snapshot = read_snapshot(objects, release)
+        snapshot = read_snapshot(objects, release)
     except NetworkGaveUp as error:
         if not watch.cut_off:
             watch.progress.warn(f"{error.message}; still trying")
         watch.cut_off = True
-        return ()
+        return None, ()
     watch.cut_off = False
     stages = stages_of(snapshot)
     watch.tell(stages)
-    return stages
+    return snapshot, stages
+
+
+def _is_stopped(snapshot: Snapshot | None) -> bool:
+    return snapshot is not None and snapshot.deployment is not None and snapshot.replicas == 0
 
 
 def _is_only_the_router(stuck: Stage, watch: _Watch) -> bool:

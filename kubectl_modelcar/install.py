@@ -1,0 +1,359 @@
+"""Serve a model image on a cluster: image → values → helm → a first token."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from kubectl_modelcar.chart import chart_dir
+from kubectl_modelcar.cluster import (
+    CLAIMS,
+    ROUTE_API,
+    Clock,
+    Helm,
+    Overrides,
+    ProxyingObjects,
+    Reached,
+    ReleaseRequest,
+    Releases,
+    api_key_name,
+    ca_name,
+    ensure_api_key,
+    give_ca,
+    give_pull_secret,
+    labels_of,
+    pull_name,
+    wait_for_release,
+)
+from kubectl_modelcar.errors import ClusterFailure, InvalidInput, NetworkGaveUp, NotFoundOrRefused
+from kubectl_modelcar.progress import Progress
+from kubectl_modelcar.serving import (
+    Architecture,
+    ModelFacts,
+    Reason,
+    ServingPlan,
+    Surroundings,
+    Wishes,
+    plan_serving,
+)
+
+__all__ = [
+    "InstallCluster",
+    "InstallRequest",
+    "Installed",
+    "Means",
+    "ModelImage",
+    "Preview",
+    "check_name",
+    "install",
+    "preview",
+]
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_LONGEST_NAME = 53
+"""helm's limit: it makes names of 63 characters from it."""
+_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+_CONFIGS = ("config.json", "params.json")
+"""What vLLM reads a model's shape from: Hugging Face's file, or Mistral's."""
+_FIRST_TOKEN_PATIENCE = 60.0
+"""Seconds; a router needs some to learn of a new endpoint, and answers 503 meanwhile."""
+_BETWEEN_ASKS = 2.0
+_LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?/")
+
+
+class ImageFile(Protocol):
+    """A file of a model image."""
+
+    @property
+    def path(self) -> str:
+        """Its path below the model's folder."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+
+class Manifest(Protocol):
+    """The manifest of an image."""
+
+    @property
+    def digest(self) -> str:
+        """Its digest."""
+
+
+class ModelImage(Protocol):
+    """A model image that can be read."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its manifest."""
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether nobody may read it without logging in."""
+
+    def files(self) -> Sequence[ImageFile]:
+        """Return the model's files."""
+
+    def read_file(self, path: str) -> bytes:
+        """Return one of them."""
+
+
+class InstallCluster(ProxyingObjects, Protocol):
+    """The cluster, as far as installing needs more than its objects."""
+
+    def offers(self, api: str) -> bool:
+        """Tell whether it has an API group and version."""
+
+    def namespace_phase(self) -> str | None:
+        """Return `Active` or `Terminating`; None where the namespace does not exist."""
+
+    def create_namespace(self) -> None:
+        """Make the namespace."""
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that helm or Kubernetes would refuse later.
+
+    Raises InvalidInput.
+    """
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise InvalidInput(
+            f"{name!r} cannot be the name of a release",
+            f"use lower-case letters, digits and - between them, at most {_LONGEST_NAME} characters",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InstallRequest:
+    """What is to be installed, and how. `route` and `api_key` None leave it to the cluster."""
+
+    name: str
+    namespace: str
+    reference: str
+    """The image's HOST/REPO."""
+    tag: str = ""
+    wishes: Wishes = field(default_factory=Wishes)
+    overrides: Overrides = field(default_factory=Overrides)
+    route: bool | None = None
+    api_key: bool | None = None
+    create_namespace: bool = False
+    wait: bool = True
+    timeout: float = 1800.0
+    """Seconds."""
+    plain_http: bool = False
+    insecure: bool = False
+    registry_ca: str | None = None
+    """PEM of whom the puller is to trust for the model's registry."""
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        check_name(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What installing is done with."""
+
+    helm: Helm
+    docker_config: Callable[[], bytes]
+    """Returns a docker config.json for the image's registry; asked only for a private image."""
+    first_token: Callable[[Reached], float]
+    """Asks for one token and returns the seconds until it came."""
+    progress: Progress
+    clock: Clock = field(default_factory=Clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A release that was installed or upgraded."""
+
+    name: str
+    namespace: str
+    image: str
+    """HOST/REPO@DIGEST."""
+    revision: int
+    plan: ServingPlan
+    reached: Reached | None = None
+    """Where it answers; None where nobody waited for that."""
+    first_token_seconds: float | None = None
+    api_key_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would be applied."""
+
+    manifests: str
+    """YAML documents."""
+    image: str
+    reasons: Sequence[Reason]
+    values: Any
+
+
+def install(request: InstallRequest, image: ModelImage, cluster: InstallCluster, means: Means) -> Installed:
+    """Install a model image, or upgrade the release of that name, and wait until the model gives a first token.
+
+    Raises what its parts raise; whatever can be refused is refused before anything is made.
+    """
+    _check_namespace(request, cluster)
+    model = describe_model(request, image)
+    surroundings = look_around(request, image, cluster)
+    plan = plan_serving(model, request.wishes, surroundings)
+    _warn(request, surroundings, means.progress)
+    with chart_dir() as chart:
+        release = _release(request, chart, plan)
+        means.helm.render(release)  # what the chart refuses, it refuses before the first object is made
+        if cluster.namespace_phase() is None:
+            cluster.create_namespace()
+        _give(request, surroundings, cluster, means)
+        applied = means.helm.upgrade(release)
+    means.progress.stage("helm", "done", f"revision {applied.revision} of {request.name}")
+    reached, seconds = None, None
+    if request.wait:
+        wait_for_release(cluster, request.name, progress=means.progress, timeout=request.timeout, clock=means.clock)
+        if surroundings.route or not surroundings.api_key_secret:
+            reached, seconds = _ask(request, cluster, means)
+    return Installed(
+        request.name,
+        request.namespace,
+        f"{request.reference}@{model.digest}",
+        applied.revision,
+        plan,
+        reached,
+        seconds,
+        surroundings.api_key_secret,
+    )
+
+
+def preview(
+    request: InstallRequest, image: ModelImage, cluster: InstallCluster | None, helm: Helm, *, server: bool
+) -> Preview:
+    """Return what `install` would apply; nothing is made. `server` has the API server look at it.
+
+    Without a cluster it is what a plain Kubernetes gets. Raises what its parts raise.
+    """
+    model = describe_model(request, image)
+    if cluster is not None and server:
+        _check_namespace(request, cluster)
+    plan = plan_serving(model, request.wishes, look_around(request, image, cluster))
+    with chart_dir() as chart:
+        release = _release(request, chart, plan)
+        manifests = helm.dry_run(release) if server else helm.render(release)
+    return Preview(manifests, f"{request.reference}@{model.digest}", plan.reasons, plan.values())
+
+
+def describe_model(request: InstallRequest, image: ModelImage) -> ModelFacts:
+    """Read from the image what serving depends on.
+
+    Raises NotFoundOrRefused for an image that is no modelcar.
+    """
+    files = {file.path: file.size for file in image.files()}
+    config = next((path for path in _CONFIGS if path in files), None)
+    if config is None:
+        raise NotFoundOrRefused(
+            f"{request.reference} is no modelcar: it holds no model with a config.json",
+            "look inside: kubectl modelcar inspect IMAGE",
+        )
+    return ModelFacts(
+        reference=request.reference,
+        digest=image.manifest.digest,
+        tag=request.tag,
+        total_bytes=sum(files.values()),
+        weight_bytes=sum(size for path, size in files.items() if path.endswith(_WEIGHTS)),
+        architecture=Architecture.from_config(image.read_file(config)) if config == "config.json" else None,
+    )
+
+
+def look_around(request: InstallRequest, image: ModelImage, cluster: InstallCluster | None) -> Surroundings:
+    """Find out what the cluster and the registry decide.
+
+    Raises ClusterFailure for a Route where there are none, and what the cluster raises.
+    """
+    has_routes = cluster is not None and cluster.offers(ROUTE_API)
+    if request.route and cluster is not None and not has_routes:
+        raise ClusterFailure(
+            f"the cluster has no Routes ({ROUTE_API}); it is not OpenShift",
+            "leave --route out: chat goes through the API server",
+        )
+    route = has_routes if request.route is None else request.route
+    has_key = route if request.api_key is None else request.api_key
+    return Surroundings(
+        route=route,
+        assigns_users=has_routes,
+        pull_secret=pull_name(request.name) if image.needs_credentials else None,
+        api_key_secret=api_key_name(request.name) if has_key else None,
+        claim_size=None if cluster is None else _claim_size(request.name, cluster),
+        ca_config_map=ca_name(request.name) if request.registry_ca else None,
+        plain_http=request.plain_http,
+        insecure=request.insecure,
+    )
+
+
+def _check_namespace(request: InstallRequest, cluster: InstallCluster) -> None:
+    phase = cluster.namespace_phase()
+    if phase == "Terminating":
+        raise ClusterFailure(
+            f"cannot install {request.name}: namespace {request.namespace} is being deleted",
+            "wait until it is gone, or use another (-n)",
+        )
+    if phase is None and not request.create_namespace:
+        raise NotFoundOrRefused(
+            f"cannot install {request.name}: there is no namespace {request.namespace}",
+            "check -n, or add --create-namespace",
+        )
+
+
+def _claim_size(release: str, cluster: InstallCluster) -> str | None:
+    for claim in cluster.list(CLAIMS, labels=labels_of(release)):
+        size = ((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage")
+        if size:
+            return str(size)
+    return None
+
+
+def _warn(request: InstallRequest, surroundings: Surroundings, progress: Progress) -> None:
+    if _LOOPBACK.match(request.reference):
+        progress.warn(
+            f"{request.reference} names this machine; a pod will look for the registry inside itself, "
+            "unless the cluster runs here"
+        )
+    if surroundings.route and not surroundings.api_key_secret:
+        progress.warn("without an API key whoever reaches the Route can use the model")
+    if surroundings.api_key_secret and not surroundings.route:
+        progress.warn("the way through the API server cannot carry an API key: chat needs a Route or a forwarded port")
+
+
+def _release(request: InstallRequest, chart: Path, plan: ServingPlan) -> ReleaseRequest:
+    return ReleaseRequest(request.name, request.namespace, chart.absolute(), plan.values(), request.overrides)
+
+
+def _give(request: InstallRequest, surroundings: Surroundings, cluster: InstallCluster, means: Means) -> None:
+    """Make what pods are given beside the chart; helm would keep it in its history."""
+    if surroundings.pull_secret:
+        give_pull_secret(cluster, request.name, means.docker_config())
+    if surroundings.api_key_secret:
+        ensure_api_key(cluster, request.name)
+    if request.registry_ca:
+        give_ca(cluster, request.name, request.registry_ca)
+
+
+def _ask(request: InstallRequest, cluster: InstallCluster, means: Means) -> tuple[Reached | None, float | None]:
+    """Ask the model for one token by the way that a chat takes: /health says nothing about the weights."""
+    if request.wishes.replicas == 0:
+        return None, None
+    name, deadline = "first token", means.clock.now() + _FIRST_TOKEN_PATIENCE
+    while True:
+        reached = Releases(cluster).reach(request.name)
+        means.progress.stage(name, "waiting", f"by the {reached.via}")
+        try:
+            seconds = means.first_token(reached)
+        except NetworkGaveUp:
+            if means.clock.now() >= deadline:
+                means.progress.stage(name, "failed")
+                raise
+            means.clock.pause(_BETWEEN_ASKS)
+        else:
+            means.progress.stage(name, "done", f"after {seconds:.1f} s")
+            return reached, seconds
