@@ -28,11 +28,14 @@ class FolderSource:
 
         Raises LocalFailure for a folder or file that cannot be read, IntegrityFailure for a link that leads out.
         """
-        paths = dict(self._walk())
-        chosen = selection.pick(paths, where=f"folder {self._folder}")
-        for path in chosen:
-            self._check_link(paths[path])
-        files = tuple(ModelFile(path, self._stat(path)[0]) for path in chosen)
+        try:
+            paths = dict(self._walk())
+            chosen = selection.pick(paths, where=f"folder {self._folder}")
+            for path in chosen:
+                self._check_link(paths[path])
+            files = tuple(ModelFile(path, self._stat(path)[0]) for path in chosen)
+        except OSError as error:
+            raise _unreadable(Path(error.filename or self._folder), error) from error
         return Listing(Origin(str(self._folder)), files, tuple(sorted(set(paths) - set(chosen))))
 
     def chunks(self, file: ModelFile) -> Iterator[memoryview]:
@@ -71,7 +74,7 @@ class FolderSource:
             raise LocalFailure(
                 f"source {str(self._folder)!r} {what}", "a Hub repository is written ORG/NAME or hf://ORG/NAME"
             )
-        for root, folders, names in os.walk(self._folder, onerror=_raise_unreadable):
+        for root, folders, names in os.walk(self._folder, onerror=_raise):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
                 path = Path(root, name)
@@ -82,26 +85,31 @@ class FolderSource:
 
         The Hub's own cache is such a folder by design: snapshots/COMMIT/FILE links to ../../blobs/ETAG.
         """
-        real, home = path.resolve(), self._folder.resolve()
+        home = self._folder.resolve()
+        try:
+            real = path.resolve()
+        except RuntimeError as error:  # Python up to 3.12 says so of a link that leads to itself
+            raise _irregular(path) from error
         cache = home.parent.parent / "blobs" if home.parent.name == "snapshots" else None
         if not real.is_relative_to(home) and not (cache and real.is_relative_to(cache)):
             raise IntegrityFailure(
                 f"{path} is a link to {real}, outside the folder", "copy the file, or leave it out with --exclude"
             )
         if not real.is_file():
-            raise LocalFailure(f"{path} is not a regular file", "leave it out with --exclude")
+            raise _irregular(path)
 
     def _stat(self, path: str) -> tuple[int, int]:
-        try:
-            found = (self._folder / path).stat()
-        except OSError as error:
-            raise _unreadable(self._folder / path, error) from error
+        found = (self._folder / path).stat()
         self._stats[path] = found.st_size, found.st_mtime_ns
         return self._stats[path]
 
 
-def _raise_unreadable(error: OSError) -> None:
-    raise _unreadable(Path(error.filename), error)
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _irregular(path: Path) -> LocalFailure:
+    return LocalFailure(f"{path} is not a regular file", "leave it out with --exclude")
 
 
 def _unreadable(path: Path, error: OSError) -> LocalFailure:

@@ -138,6 +138,8 @@ def _problem(path: str) -> str | None:
         return "leaves its folder"
     if any(len(part.encode(errors="surrogateescape")) > _MAX_COMPONENT for part in parts):
         return f"has a part over {_MAX_COMPONENT} bytes"
+    if any("\ud800" <= char <= "\udfff" for char in path):  # how Python shows bytes of a name that are not
+        return "is not UTF-8"
     return None
 
 

@@ -1,0 +1,262 @@
+"""Tests of a model in a folder."""
+
+import os
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
+from kubectl_modelcar.image import ModelFile
+from kubectl_modelcar.source import FolderSource, Origin, Selection
+from kubectl_modelcar.source.model import CHUNK
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a configuration, weights in a folder below, and what nobody asked for."""
+    model = tmp_path / "model"
+    (model / "sub").mkdir(parents=True)
+    (model / "config.json").write_bytes(b"{}")
+    (model / "sub" / "w.safetensors").write_bytes(b"w" * 10)
+    (model / "image.png").write_bytes(b"png")
+    (model / ".git").mkdir()
+    (model / ".git" / "config.json").write_bytes(b"{}")
+    return model
+
+
+def listing(folder, *include):
+    return FolderSource(folder).listing(Selection(include=include))
+
+
+class TestListing:
+    """What is taken."""
+
+    def test_files(self, folder):
+        """Sorted, with their sizes; what was left out is told; hidden folders are not looked into."""
+        found = listing(folder)
+        assert found.files == (ModelFile("config.json", 2), ModelFile("sub/w.safetensors", 10))
+        assert found.left_out == ("image.png",)
+
+    def test_origin(self, folder):
+        """The path is this machine's: it is told to the user and not to the image."""
+        origin = listing(folder).origin
+        assert (origin, origin.annotations()) == (Origin(str(folder)), {})
+
+    @pytest.mark.parametrize(
+        ("name", "problem"),
+        [pytest.param("nothing", "does not exist", id="absent"), pytest.param("f", "is not a folder", id="a file")],
+    )
+    def test_no_folder(self, tmp_path, name, problem):
+        """A typing error, or the name of a Hub repository."""
+        (tmp_path / "f").touch()
+        with pytest.raises(LocalFailure) as caught:
+            listing(tmp_path / name)
+        assert (caught.value.message, caught.value.hint) == (
+            f"source '{tmp_path / name}' {problem}",
+            "a Hub repository is written ORG/NAME or hf://ORG/NAME",
+        )
+
+
+class TestLinks:
+    """Links, which may lead anywhere."""
+
+    def test_inside(self, folder):
+        """Is the file that it leads to."""
+        (folder / "copy.json").symlink_to("config.json")
+        assert ModelFile("copy.json", 2) in listing(folder).files
+
+    def test_outside(self, folder, tmp_path):
+        """Is refused: a repository that was cloned must not be able to send ~/.ssh."""
+        secret = tmp_path / "secret"
+        secret.write_bytes(b"key")
+        (folder / "vocab.txt").symlink_to(secret)
+        with pytest.raises(IntegrityFailure) as caught:
+            listing(folder)
+        assert (caught.value.message, caught.value.hint) == (
+            f"{folder / 'vocab.txt'} is a link to {secret}, outside the folder",
+            "copy the file, or leave it out with --exclude",
+        )
+
+    def test_outside_and_left_out(self, folder, tmp_path):
+        """Nobody minds a link that is not followed."""
+        (folder / "vocab.txt").symlink_to(tmp_path)
+        found = FolderSource(folder).listing(Selection(exclude=("vocab.txt",)))
+        assert [file.path for file in found.files] == ["config.json", "sub/w.safetensors"]
+
+    def test_snapshot_of_the_hub_s_cache(self, tmp_path):
+        """snapshots/COMMIT/FILE links to ../../blobs/ETAG by design."""
+        blob = tmp_path / "models--org--m" / "blobs" / "abc"
+        snapshot = tmp_path / "models--org--m" / "snapshots" / "f00"
+        for made in (blob.parent, snapshot):
+            made.mkdir(parents=True)
+        blob.write_bytes(b"{}")
+        (snapshot / "config.json").symlink_to("../../blobs/abc")
+        assert listing(snapshot).files == (ModelFile("config.json", 2),)
+
+    def test_a_snapshot_s_other_links(self, tmp_path):
+        """The cache's own blobs and nothing else."""
+        snapshot = tmp_path / "m" / "snapshots" / "f00"
+        snapshot.mkdir(parents=True)
+        (tmp_path / "secret").write_bytes(b"key")
+        (snapshot / "config.json").symlink_to(tmp_path / "secret")
+        with pytest.raises(IntegrityFailure):
+            listing(snapshot)
+
+    def test_the_folder_itself(self, folder, tmp_path):
+        """May be a link: the user named it."""
+        link = tmp_path / "link"
+        link.symlink_to(folder)
+        assert len(listing(link).files) == 2
+
+    @pytest.mark.parametrize(
+        "target", [pytest.param("nothing", id="dangling"), pytest.param("vocab.txt", id="to itself")]
+    )
+    def test_broken(self, folder, target):
+        """Leads nowhere."""
+        (folder / "vocab.txt").symlink_to(target)
+        with pytest.raises(LocalFailure) as caught:
+            listing(folder)
+        assert (caught.value.message, caught.value.hint) == (
+            f"{folder / 'vocab.txt'} is not a regular file",
+            "leave it out with --exclude",
+        )
+
+
+class TestUnusualFiles:
+    """Files that cannot be sent."""
+
+    def test_fifo(self, folder):
+        """Would wait for ever."""
+        os.mkfifo(folder / "vocab.txt")
+        with pytest.raises(LocalFailure) as caught:
+            listing(folder)
+        assert caught.value.message == f"{folder / 'vocab.txt'} is not a regular file"
+
+    def test_socket(self, folder, monkeypatch):
+        """Cannot be opened."""
+        monkeypatch.chdir(folder)  # the name of a socket is short
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("vocab.txt")
+        with pytest.raises(LocalFailure):
+            listing(folder)
+
+
+@pytest.fixture
+def foreign():
+    """A folder where others can look, and this process without root's rights."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "config.json").write_bytes(b"{}")
+        (folder / "config.json").chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+
+
+class TestPermissions:
+    """Files of somebody else."""
+
+    def test_unreadable_file(self, foreign):
+        """Which one, the system's own word, what to do."""
+        source = FolderSource(foreign)
+        (file,) = source.listing(Selection()).files
+        for read in (source.chunks, lambda file: source.read(file, 0, 1)):
+            with pytest.raises(LocalFailure) as caught:
+                list(read(file))
+            assert (caught.value.message, caught.value.hint) == (
+                f"cannot read {foreign / 'config.json'}: Permission denied",
+                "check the file's permissions, or leave it out with --exclude",
+            )
+
+    def test_unreadable_folder(self, foreign):
+        """A folder that cannot be listed is not taken for an empty one."""
+        del foreign  # but for the rights
+        with TemporaryDirectory() as mine:
+            sub = Path(mine) / "sub"
+            sub.mkdir(0)
+            with pytest.raises(LocalFailure) as caught:
+                listing(Path(mine))
+            sub.chmod(0o700)
+        assert caught.value.message == f"cannot read {sub}: Permission denied"
+
+    def test_no_way_to_the_folder(self, foreign):
+        """A folder inside of one that may not be entered."""
+        del foreign
+        with TemporaryDirectory() as mine:
+            sub = Path(mine) / "sub"
+            sub.mkdir(0)
+            with pytest.raises(LocalFailure) as caught:
+                listing(sub / "model")
+            sub.chmod(0o700)
+        assert caught.value.message == f"cannot read {sub / 'model'}: Permission denied"
+
+
+class TestReading:
+    """The bytes."""
+
+    def test_chunks(self, folder):
+        """Every byte once, in pieces of at most 1 MiB."""
+        data = os.urandom(CHUNK + 5)
+        (folder / "config.json").write_bytes(data)
+        source = FolderSource(folder)
+        (file, _) = source.listing(Selection()).files
+        pieces = [bytes(chunk) for chunk in source.chunks(file)]
+        assert ([len(piece) for piece in pieces], b"".join(pieces)) == ([CHUNK, 5], data)
+
+    def test_part(self, folder):
+        """A part of a file, at most up to its end."""
+        source = FolderSource(folder)
+        file = ModelFile("sub/w.safetensors", 10)
+        assert (source.read(file, 2, 3), source.read(file, 8, 100)) == (b"www", b"ww")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param(lambda path: path.write_bytes(b"{ }"), id="longer"),
+            pytest.param(lambda path: path.write_bytes(b""), id="shorter"),
+            pytest.param(lambda path: os.utime(path, ns=(0, 1)), id="written anew"),
+        ],
+    )
+    def test_changed_meanwhile(self, folder, change):
+        """A download that still goes on must not become an image."""
+        source = FolderSource(folder)
+        (file, _) = source.listing(Selection()).files
+        change(folder / "config.json")
+        with pytest.raises(LocalFailure) as caught:
+            list(source.chunks(file))
+        assert (caught.value.message, caught.value.hint) == (
+            f"{folder / 'config.json'} changed while it was read",
+            "let its writer finish, then push again",
+        )
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            pytest.param(lambda source, file: list(source.chunks(file)), id="all"),
+            pytest.param(lambda source, file: source.read(file, 0, 1), id="part"),
+        ],
+    )
+    def test_gone_meanwhile(self, folder, read):
+        """Somebody cleans up."""
+        source = FolderSource(folder)
+        (file, _) = source.listing(Selection()).files
+        (folder / "config.json").unlink()
+        with pytest.raises(LocalFailure) as caught:
+            read(source, file)
+        assert caught.value.message == f"cannot read {folder / 'config.json'}: No such file or directory"
+
+    def test_io_error(self, folder):
+        """A disk that fails: the system's own word."""
+        source = FolderSource(folder)
+        with pytest.raises(LocalFailure) as caught:
+            source.read(ModelFile("sub", 1), 0, 1)
+        assert caught.value.message == f"cannot read {folder / 'sub'}: Is a directory"
