@@ -24,6 +24,7 @@ PRIVATE_USER, PRIVATE_PASSWORD = "modelcar", "not-a-secret"
 # bcrypt of the line above, the only kind of hash that the registry takes
 _HTPASSWD = "modelcar:$2b$05$Onu/jxZTFqdXLkJlh.84o.mzMCt4DnXmKM0R2fG3YW6MSV8aPhSpe\n"
 
+_SAVED = "cluster.json"
 _HEAVY = ("containerd", "etcd", "kubelet", "private-registry", "registry", "varlog", "volumes")
 """What of the state is worth nothing once the cluster is down; the logs stay."""
 
@@ -47,13 +48,15 @@ class Cluster:
 
     @classmethod
     def up(cls, state: Path, *, gpus: int = 8, keep: bool = False) -> "Cluster":
-        """Bring up a cluster with its state in `state`, a folder that is not there yet or empty.
+        """Bring up a cluster with its state in `state`, a folder that is not there yet.
 
         The node claims `gpus` of nvidia.com/gpu. The cluster dies with the thread that started it, even when that is
         killed, unless `keep`. `ToolError` names what this machine lacks; `ClusterError` says what did not come up.
         """
         own = cgroups.own_cgroups(Path("/proc/self/cgroup").read_text("ascii"))
         check(own)
+        if state.exists():
+            raise ClusterError(f"{state} is there already; name a folder that is not")
         for left in cgroups.leftovers(own):
             cgroups.remove(left)
         _write_state(state)
@@ -61,6 +64,7 @@ class Cluster:
         holder = _launch(state, groups, keep=keep)
         try:
             cluster = cls(state, holder, _child(holder), groups)
+            cluster._save()
             # Before the first pod: its sandbox would wait for the pause image, and try again only after a while.
             cluster._wait_for_registry()
             cluster.push(images.pause, "pause:3")
@@ -70,6 +74,23 @@ class Cluster:
             _end(holder, None, groups)
             raise
         return cluster
+
+    @classmethod
+    def load(cls, state: Path) -> "Cluster":
+        """Return the cluster that another process brought up in `state`; `ClusterError` when none is up there."""
+        try:
+            kept = json.loads((state / _SAVED).read_text("utf-8"))
+            membership = Path(f"/proc/{kept['init']}/cgroup").read_text("ascii")
+        except FileNotFoundError:
+            membership = ""
+        # The number of a process that is gone may be somebody else's by now; the cgroup's name cannot be.
+        if not membership or Path(kept["groups"][0]).name not in membership:
+            raise ClusterError(f"no cluster is up in {state}")
+        return cls(state, kept["holder"], kept["init"], tuple(map(Path, kept["groups"])))
+
+    def _save(self) -> None:
+        kept = {"holder": self.holder, "init": self.init, "groups": [str(group) for group in self.groups]}
+        (self.state / _SAVED).write_text(json.dumps(kept), "utf-8")
 
     def enter(self, command: Sequence[str | Path]) -> list[str]:
         """Return `command` as one that runs inside the cluster's network: there all its addresses can be reached."""
@@ -89,9 +110,13 @@ class Cluster:
         """Run kubectl as the administrator and return its stdout; `ClusterError` with its stderr when it fails."""
         return self.run(tool("kubectl"), "--kubeconfig", self.kubeconfig, *arguments, stdin=stdin)
 
-    def run(self, *command: str | Path, stdin: str | None = None) -> str:
-        """Run a program inside the cluster's network and return its stdout; `ClusterError` when it fails."""
-        ran = subprocess.run(self.enter(command), input=stdin, capture_output=True, text=True, check=False)
+    def run(self, *command: str | Path, stdin: str | None = None, seconds: float = 300) -> str:
+        """Run a program inside the cluster's network and return its stdout; `ClusterError` when it fails.
+
+        After `seconds` it is killed, and `subprocess.TimeoutExpired` raised.
+        """
+        entered = self.enter(command)
+        ran = subprocess.run(entered, input=stdin, capture_output=True, text=True, check=False, timeout=seconds)
         if ran.returncode != 0:
             raise ClusterError(f"'{' '.join(map(str, command))}' failed:\n{ran.stderr.rstrip()}")
         return ran.stdout
@@ -105,6 +130,7 @@ class Cluster:
     def down(self) -> None:
         """End every process of the cluster and remove its data; the logs stay in `state`/log."""
         _end(self.holder, self.init, self.groups)
+        (self.state / _SAVED).unlink(missing_ok=True)
         for name in _HEAVY:
             shutil.rmtree(self.state / name, ignore_errors=True)
 

@@ -101,6 +101,23 @@ class TestNode:
         ended = "jsonpath={.status.containerStatuses[0].state.terminated.reason}"
         assert cluster.kubectl("-n", namespace, "get", "pod", "pod", "-o", ended) == "OOMKilled"
 
+    def test_service(self, cluster, namespace):
+        """A pod reaches a service by its name: CoreDNS, kube-proxy and the pod network work together."""
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }
+        busybox = f"{cluster.registry}/busybox:1"
+        web = pod(busybox, "httpd", "-f", "-p", "8080", "-h", "/etc")
+        web["metadata"] = {"name": "web", "labels": {"app": "web"}}
+        create(cluster, namespace, service, web)
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+        get = "until wget -q -O - http://web.$0.svc.cluster.local/passwd; do sleep 0.2; done"
+        create(cluster, namespace, pod(busybox, "sh", "-c", get, namespace))
+        assert finish(cluster, namespace) == "root:x:0:0:root:/:/bin/sh\n"
+
 
 class TestAdmission:
     """Who may run what."""
@@ -135,7 +152,7 @@ class TestAdmission:
     def test_rights_of_dev(self, cluster, namespace):
         """The user "dev" administers the test's namespace, Routes included, and nothing else."""
         kubectl = (tool("kubectl"), "--kubeconfig", cluster.dev_kubeconfig, "auth", "can-i", "create")
-        inside = [cluster.run(*kubectl, kind, "-n", namespace) for kind in ("deployments", "routes", "secrets")]
+        inside = [cluster.run(*kubectl, kind, "-n", namespace) for kind in ("deployments", "routes", "services/proxy")]
         assert inside == ["yes\n"] * 3
         with pytest.raises(ClusterError):
             cluster.run(*kubectl, "deployments", "-n", "default")
@@ -194,7 +211,10 @@ class TestEnd:
         """A second cluster beside the first goes with all its processes and cgroups, and the first one stays."""
         second = Cluster.up(tmp_path / "state", gpus=1)
         running = processes(next(group for group in second.groups if group.parent.name == "pids"))
+        assert Cluster.load(tmp_path / "state") == second
         second.down()
+        with pytest.raises(ClusterError, match=r"^no cluster is up in "):
+            Cluster.load(tmp_path / "state")
         assert len(running) > 10
         assert [number for number in running if Path(f"/proc/{number}").exists()] == []
         assert [group for group in second.groups if group.exists()] == []

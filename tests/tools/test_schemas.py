@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.tools import schema_locations, tool
+from tests.tools import schema_locations
 from tests.tools.catalogue import CLUSTER
 from tests.tools.schemas import resource_schema, schemas
 
@@ -104,11 +104,12 @@ class TestKubeconform:
             pytest.param(ROUTE.replace("TERMINATION", "none"), 1, id="route-termination"),
         ],
     )
-    def test_verdict(self, manifest, expected):
+    def test_verdict(self, real_tool, manifest, expected):
         """Right manifests pass and wrong ones do not, without the network."""
+        kubeconform = real_tool("kubeconform")
         where = [argument for place in schema_locations() for argument in ("-schema-location", place)]
         ran = subprocess.run(
-            [tool("kubeconform"), "-strict", "-summary", *where, "-"],
+            [kubeconform, "-strict", "-summary", *where, "-"],
             input=manifest,
             capture_output=True,
             text=True,
