@@ -69,6 +69,10 @@ class Refusal:
         )
 
     def _not_found(self, server: str) -> ModelcarError:
+        if self.by_cluster:
+            return NotFoundOrRefused(
+                self._sentence(f"the cluster finds no way to {server}"), "`kubectl modelcar status` tells what is there"
+            )
         if "model" in self.words.lower():
             return NotFoundOrRefused(
                 self._sentence(f"{server} has no such model"),

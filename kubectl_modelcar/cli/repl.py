@@ -185,10 +185,6 @@ def question_reader(prompt: str = ">>> ") -> Callable[[], str]:
 
     keys = KeyBindings()
 
-    @keys.add("enter")
-    def _(event: KeyPressEvent) -> None:
-        event.current_buffer.validate_and_handle()
-
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
@@ -200,8 +196,8 @@ def question_reader(prompt: str = ">>> ") -> Callable[[], str]:
         else:
             event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
 
-    # Multi-line, so that a paste keeps its lines and is not asked before it is complete.
-    session: PromptSession[str] = PromptSession(prompt, multiline=True, key_bindings=keys, prompt_continuation="... ")
+    # A paste keeps its lines and is not asked before Enter: terminals mark it as pasted.
+    session: PromptSession[str] = PromptSession(prompt, key_bindings=keys, prompt_continuation="... ")
     return session.prompt
 
 

@@ -287,6 +287,15 @@ class TestRefusals:
                 id="404: vLLM, an unknown path",
             ),
             pytest.param(
+                response(404, '{"kind": "Status", "message": "services \\"my-model\\" not found"}'),
+                Told(
+                    NotFoundOrRefused,
+                    'the cluster finds no way to SERVER: services "my-model" not found',
+                    "`kubectl modelcar status` tells what is there",
+                ),
+                id="404: the cluster's API server",
+            ),
+            pytest.param(
                 recorded("error-context-too-long-stream"),
                 Told(
                     NotFoundOrRefused,
