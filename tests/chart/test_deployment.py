@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.chart.conftest import LEAST
 from tests.chart.rendering import DIGEST, FOLDER, environment, merged, mount, nested
 
 pytestmark = pytest.mark.real
@@ -71,6 +72,16 @@ class TestPuller:
         """A setting of the registry is one flag, absent by default."""
         rendered = render(model={"image": values})
         assert [flag] == [one for one in rendered.puller()["args"] if one not in default.puller()["args"]]
+
+    def test_another_puller_is_another_pod(self, helm, default, tmp_path):
+        """A changed puller in the ConfigMap changes the pod, so that it runs what the release holds."""
+        chart = helm.copy_of_chart(tmp_path)
+        with (chart / "files" / "puller.py").open("a") as program:
+            program.write("# changed\n")
+        template = helm.render(LEAST, chart=chart).one("Deployment")["spec"]["template"]
+        before = default.one("Deployment")["spec"]["template"]
+        assert before["metadata"]["annotations"] != template["metadata"]["annotations"]
+        assert before["spec"] == template["spec"]
 
     def test_jobs(self, render):
         """The number of layers at a time is passed on."""
@@ -265,6 +276,15 @@ class TestPod:
         assert [metadata["annotations"][key] for key in ("mine", "modelcar/digest")] == ["a", DIGEST]
         assert [metadata["labels"][k] for k in ("team", "owner", "app.kubernetes.io/part-of")] == ["b", "c", "modelcar"]
 
+    def test_common_labels_do_not_replace_the_charts_own(self, render):
+        """What helm and the command line find objects by stays as it is."""
+        rendered = render(
+            commonLabels={"app.kubernetes.io/part-of": "forged", "app.kubernetes.io/managed-by": "forged"}
+        )
+        labels = [one["metadata"]["labels"] for one in rendered.objects]
+        assert [one["app.kubernetes.io/part-of"] for one in labels] == ["modelcar"] * 5
+        assert [one["app.kubernetes.io/managed-by"] for one in labels] == ["Helm"] * 5
+
     def test_common_labels_are_on_every_object(self, render):
         """A label for all is on all, the claim and the test pod among them."""
         rendered = render(commonLabels={"owner": "c"})
@@ -276,6 +296,13 @@ class TestPod:
         tagged, plain = render(model={"image": {"tag": "1.0"}}), render()
         assert tagged.one("Deployment")["metadata"]["annotations"]["modelcar/image"].endswith(f"-instruct:1.0@{DIGEST}")
         assert plain.one("Deployment")["spec"] == tagged.one("Deployment")["spec"]
+
+
+class TestFailures:
+    def test_last_lines_of_a_log_are_the_reason(self, default):
+        """A container that ends without a message leaves its last lines where `kubectl describe` shows them."""
+        found = {name: one["terminationMessagePolicy"] for name, one in default.containers().items()}
+        assert found == dict.fromkeys(("puller", "server", "one-token"), "FallbackToLogsOnError")
 
 
 class TestStrategy:

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -124,6 +125,24 @@ class TestProgram:
         assert err.startswith(f"{server.url} {expected}")
         assert err.count("\n") == 1
         assert "\x1b" not in err
+
+    def test_no_http(self):
+        """A server that speaks something else is one line too."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+            def answer() -> None:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"220 mail.example.com ESMTP\r\n")
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            code, out, err = run(url)
+            thread.join()
+        assert (code, out) == (1, "")
+        assert err == f"{url} did not answer: BadStatusLine('220 mail.example.com ESMTP\\r\\n')\n"
 
     def test_nobody_there(self):
         """A server that does not listen is one line too."""
