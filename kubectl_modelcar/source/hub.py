@@ -1,9 +1,12 @@
 """A model in a repository of the Hugging Face Hub; the only importer of huggingface_hub."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import random
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url
@@ -24,14 +27,23 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented 
     paginate,
 )
 
-from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.errors import (
+    IntegrityFailure,
+    InvalidInput,
+    ModelcarError,
+    NetworkGaveUp,
+    NotAuthorised,
+    NotFoundOrRefused,
+)
 from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.source.model import Listing, Origin
 from kubectl_modelcar.source.selection import Selection
 
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)  # seconds; idle, not total
 _ATTEMPTS = 5  # in a row without a new byte
+_LONGEST_WAIT = 300.0  # seconds of Retry-After that are still worth waiting for
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +79,7 @@ class HubSource:
         Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp as the Hub answers, and IntegrityFailure for names that
         no folder can hold.
         """
-        with _translated(f"list {self._model}", self._model):
-            info = self._api.model_info(
-                self._model.repository, revision=self._model.revision, files_metadata=True, timeout=60.0
-            )
+        info = _persist(self._info)
         if not info.sha:
             raise NetworkGaveUp(f"cannot list {self._model}: the Hub named no commit")
         self._commit = info.sha
@@ -81,21 +90,19 @@ class HubSource:
 
     def chunks(self, file: ModelFile) -> Iterator[bytes]:
         """Yield the bytes of `file`; a connection that breaks is taken up again where it broke."""
-        done = attempts = 0
+        done = failed = 0
         while done < file.size:
             before = done
             try:
-                for chunk in self._get(file, f"bytes={done}-" if done else None):
+                for chunk in self._get(file, done):
                     done += len(chunk)
-                    yield chunk
-            except NetworkGaveUp:
-                if attempts + 1 >= _ATTEMPTS:
-                    raise
-            attempts = 0 if done > before else attempts + 1
-            if attempts >= _ATTEMPTS:
-                raise NetworkGaveUp(
-                    f"{file.path} of {self._model} ended at {done} of {file.size} bytes, {_ATTEMPTS} times in a row"
-                )
+                    if done <= file.size:
+                        yield chunk
+                break
+            except NetworkGaveUp as error:
+                failed = 0 if done > before else failed
+                _wait_or_raise(error, failed)
+                failed += 1
         if done != file.size:
             raise IntegrityFailure(f"{file.path} of {self._model} is {done} bytes where the Hub promised {file.size}")
 
@@ -103,30 +110,42 @@ class HubSource:
         """Return up to `length` bytes of `file` from `offset`."""
         if not length or offset >= file.size:
             return b""
-        data = b"".join(self._get(file, f"bytes={offset}-{offset + length - 1}"))
-        return (
-            data[:length] if len(data) <= length else data[offset : offset + length]
-        )  # a server without ranges sends all
+        return _persist(lambda: self._read(file, offset, length))
 
     def close(self) -> None:
         """Nothing of our own is held; the Hub client keeps its connections."""
 
-    def _get(self, file: ModelFile, wanted: str | None) -> Iterator[bytes]:
+    def _info(self) -> ModelInfo:
+        with _translated(f"list {self._model}", self._model):
+            return self._api.model_info(
+                self._model.repository, revision=self._model.revision, files_metadata=True, timeout=60.0
+            )
+
+    def _read(self, file: ModelFile, offset: int, length: int) -> bytes:
+        data = bytearray()
+        with closing(self._get(file, offset, length)) as chunks:
+            for chunk in chunks:
+                data += chunk
+                if len(data) >= length:  # a server without ranges would send all the rest
+                    break
+        return bytes(data[:length])
+
+    def _get(self, file: ModelFile, offset: int, length: int | None = None) -> Generator[bytes, None, None]:
         url = hf_hub_url(self._model.repository, file.path, revision=self._commit)
-        headers = self._headers | ({"Range": wanted} if wanted else {})
+        end = "" if length is None else offset + length - 1
+        wanted = {"Range": f"bytes={offset}-{end}"} if offset or length else {}
         with (
             _translated(f"read {file.path} of {self._model}", self._model),
             # The client drops Authorization on its way to another origin, the CDN.
-            get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as response,
+            get_session().stream(
+                "GET", url, headers=self._headers | wanted, timeout=_TIMEOUT, follow_redirects=True
+            ) as response,
         ):
             hf_raise_for_status(response)
-            skip = (
-                int(wanted.removeprefix("bytes=").partition("-")[0])
-                if wanted and response.status_code == httpx2.codes.OK
-                else 0
-            )
+            skip = offset if response.status_code == httpx2.codes.OK else 0
             for chunk in response.iter_raw():
-                yield from _after(chunk, skip)
+                if len(chunk) > skip:
+                    yield chunk[skip:]
                 skip = max(0, skip - len(chunk))
 
     def _size(self, path: str, size: int | None) -> int:
@@ -164,9 +183,29 @@ def _lfs_digest(file: RepoSibling) -> str | None:
     return file.lfs["sha256"] if file.lfs else None
 
 
-def _after(chunk: bytes, skip: int) -> Iterator[bytes]:
-    if len(chunk) > skip:
-        yield chunk[skip:]
+def _persist(attempt: Callable[[], _T]) -> _T:
+    """Return what `attempt` returns, after as many attempts as are worth it."""
+    failed = 0
+    while True:
+        try:
+            return attempt()
+        except NetworkGaveUp as error:
+            _wait_or_raise(error, failed)
+            failed += 1
+
+
+def _wait_or_raise(error: NetworkGaveUp, failed: int) -> None:
+    """Wait before the next attempt; raise `error` after too many, or when another one cannot help."""
+    cause = error.__cause__
+    headers = cause.response.headers if isinstance(cause, HfHubHTTPError) else {}
+    asked = headers.get("Retry-After", "")
+    wait = float(asked) if asked.isdecimal() else random.uniform(0, 0.5 * 2**failed)  # noqa: S311  jitter, no secret
+    # A name that is not known, a port that is closed and a certificate that is not trusted stay so.
+    stays = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
+    passes = isinstance(cause, HfHubHTTPError | httpx2.TransportError) and not stays
+    if not passes or wait > _LONGEST_WAIT or failed + 1 >= _ATTEMPTS:
+        raise error
+    time.sleep(wait)
 
 
 @contextmanager
@@ -174,10 +213,17 @@ def _translated(doing: str, model: HubModel) -> Iterator[None]:
     """Turn every error of the Hub's client into one of ours."""
     try:
         yield
-    except (OfflineModeIsEnabled, HFValidationError) as error:
-        raise NotFoundOrRefused(f"cannot {doing}: {error}", "a repository is written ORG/NAME[@REVISION]") from error
+    except OfflineModeIsEnabled as error:
+        raise NetworkGaveUp(f"cannot {doing}: HF_HUB_OFFLINE is set", "unset it, or push a folder") from error
+    except HFValidationError as error:
+        raise InvalidInput(f"cannot {doing}: {error}", "a repository is written ORG/NAME[@REVISION]") from error
     except HfHubHTTPError as error:
         raise _explained(doing, model, error) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NetworkGaveUp(
+            f"cannot {doing}: {constants.ENDPOINT} gave an answer that is not the Hub's ({type(error).__name__})",
+            "check HF_ENDPOINT and the proxy",
+        ) from error
     except (httpx2.HTTPError, OSError) as error:
         raise NetworkGaveUp(
             f"cannot {doing}: {constants.ENDPOINT} did not answer ({error or type(error).__name__})",
@@ -201,12 +247,13 @@ def _explained(doing: str, model: HubModel, error: HfHubHTTPError) -> ModelcarEr
     if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
         return NotAuthorised(
             f"cannot {doing}: the Hub refused (HTTP {status}): {model.repository} is private or not there",
-            "set HF_TOKEN to a token that may read it" + (" (the one set was refused)" if _has_token() else ""),
+            "check the name (a folder is written ./NAME), or set HF_TOKEN to a token that may read it"
+            + (" (the one set was refused)" if _has_token() else ""),
         )
     if isinstance(error, RepositoryNotFoundError):
         return NotFoundOrRefused(
             f"cannot {doing}: the Hub has no repository {model.repository}",
-            "check the name; a folder is written ./NAME or /NAME",
+            "check the name (a folder is written ./NAME), and whether HF_TOKEN may read it",
         )
     if isinstance(error, EntryNotFoundError):
         return NotFoundOrRefused(f"cannot {doing}: the Hub has no such file at this commit")

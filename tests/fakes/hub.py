@@ -92,8 +92,8 @@ class FakeHub:
     ) -> str:
         """Put a commit with just these files on a branch and return its sha."""
         repository = self.repositories.setdefault(name, Repository())
-        tree = hashlib.sha1(repr((branch, date, sorted(files.items()))).encode(), usedforsecurity=False)
-        sha = tree.hexdigest()
+        tree = [(path, _git_blob(data)) for path, data in sorted(files.items())]
+        sha = hashlib.sha1(repr((branch, date, tree)).encode(), usedforsecurity=False).hexdigest()
         repository.commits[sha] = Commit(sha, date, dict(files))
         repository.branches[branch] = sha
         return sha
