@@ -124,7 +124,7 @@ class Releases:
         name, key = reference
         secret = self.objects.get(SECRETS, name) or {}
         try:
-            return base64.b64decode((secret.get("data") or {})[key]).decode("ascii").strip()
+            return base64.b64decode((secret.get("data") or {})[key], validate=True).decode("ascii").strip()
         except (KeyError, binascii.Error, UnicodeDecodeError) as error:
             raise NotFoundOrRefused(
                 f"release {release} asks for the API key in Secret {name}, which has no usable {key}",

@@ -3,6 +3,7 @@
 `install` waits by them and `status` prints them once: one model for both.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from kubectl_modelcar.cluster.containers import image_stage, model_stage, server_stage
@@ -18,6 +19,8 @@ _PROVISIONER_PATIENCE = 60.0
 _ROUTER_PATIENCE = 30.0
 """Seconds that a failure may last before it is believed: each of these controllers tries again by itself."""
 _CLAIM = "claim"
+_NO_GPU = re.compile(r"Insufficient [\w.-]+/")
+"""An extended resource has a slash in its name: nvidia.com/gpu."""
 _UNBOUND = "unbound immediate PersistentVolumeClaims"
 
 
@@ -136,7 +139,7 @@ def _node(snapshot: Snapshot, pod: Json | None) -> Stage:
 
 
 def _scheduling_hint(message: str) -> str | None:
-    if "Insufficient" in message and "/" in message.partition("Insufficient")[2].split(".")[0]:
+    if _NO_GPU.search(message):
         return "no node has that many free GPUs: ask for fewer (--gpus), or use --accelerator cpu"
     if "Insufficient" in message:
         return "no node has that much free: --set server.resources.requests..."

@@ -65,9 +65,13 @@ def wait_for_release(
         while True:
             snapshot, stages = _look(objects, release, watch)
             stuck = stuck_at(stages) if stages else Stage("cluster", "waiting", "the API server does not answer")
-            if stuck is None or _is_stopped(snapshot) or _is_only_the_router(stuck, watch):
+            if stuck is None or _is_stopped(snapshot):
                 return stages
-            if stuck.state == "failed" and watch.held_up_for(stuck) >= stuck.patience:
+            held_up = watch.held_up_for(stuck)
+            if stuck.name == "route" and stuck.state == "waiting" and held_up >= _ROUTER_LIMIT:
+                progress.warn("no router has admitted the Route; the model answers through the API server only")
+                return stages
+            if stuck.state == "failed" and held_up >= stuck.patience:
                 raise ClusterFailure(
                     f"{release} cannot start ({stuck.name}): {stuck.detail}",
                     stuck.hint or f"look again: kubectl modelcar status {place}",
@@ -104,13 +108,6 @@ def _look(objects: Objects, release: str, watch: _Watch) -> tuple[Snapshot | Non
 
 def _is_stopped(snapshot: Snapshot | None) -> bool:
     return snapshot is not None and snapshot.deployment is not None and snapshot.replicas == 0
-
-
-def _is_only_the_router(stuck: Stage, watch: _Watch) -> bool:
-    if stuck.name != "route" or stuck.state != "waiting" or watch.held_up_for(stuck) < _ROUTER_LIMIT:
-        return False
-    watch.progress.warn("no router has admitted the Route; the model answers through the API server only")
-    return True
 
 
 def _timed_out(release: str, stuck: Stage, timeout: float, place: str) -> WaitTimedOut:
