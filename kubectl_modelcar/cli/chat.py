@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from kubectl_modelcar.cli.options import cluster_options, output_option
-from kubectl_modelcar.cluster import ClusterOptions
 from kubectl_modelcar.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from kubectl_modelcar.cluster import ClusterOptions
     from kubectl_modelcar.reach import ReleaseFinder
 
 __all__ = ["command"]
@@ -55,7 +55,7 @@ def command(
     insecure: bool,
     raw: bool,
     output: str,
-    cluster: ClusterOptions,
+    cluster: "ClusterOptions",
 ) -> None:
     """Ask the model of release NAME (with --url: of that server; without both: of the only release).
 
@@ -116,7 +116,7 @@ def _from_environment(variable: str | None) -> str | None:
         ) from None
 
 
-def _release_finder(cluster: ClusterOptions) -> "ReleaseFinder":
+def _release_finder(cluster: "ClusterOptions") -> "ReleaseFinder":
     from kubectl_modelcar.cluster import release_finder  # noqa: PLC0415  --url needs no cluster
 
     return release_finder(cluster)
