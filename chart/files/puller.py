@@ -1822,7 +1822,7 @@ class _Lines:
     """Says how far it is, at most once in 5 s or 10 %."""
 
     def __init__(self, total: int) -> None:
-        self._total, self._done, self._said = total, 0, 0.0
+        self._total, self._done, self._said = total, 0, 0
         self._when = time.monotonic()
         self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -1835,10 +1835,10 @@ class _Lines:
     def advance(self, name: str, amount: int) -> None:  # noqa: ARG002 (the interface's)
         with self._lock:
             self._done += amount
-            share, now = self._done / max(1, self._total), time.monotonic()
-            if share >= self._said + 0.1 or now >= self._when + 5:
-                self._said, self._when = share, now
-                _say(f"{share:.0%} {self._done / 1e6:.1f}/{_amount(self._total)}")
+            percent, now = 100 * self._done // max(1, self._total), time.monotonic()
+            if percent >= min(100, self._said + 10) > self._said or now >= self._when + 5:
+                self._said, self._when = percent, now
+                _say(f"{percent}% {self._done / 1e6:.1f}/{_amount(self._total)}")
 
     def end(self, name: str, outcome: str) -> None:
         if outcome == "exists":

@@ -470,7 +470,8 @@ class Proxy:
     """A proxy on loopback: notes first lines and credentials, passes everything to one address."""
 
     def __init__(self, target: str) -> None:
-        self._target = (target.split(":")[0], int(target.split(":")[1]))
+        host, _, port = target.partition(":")
+        self._target = (host, int(port))
         self._server = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self._server.getsockname()[1]}"
         self.seen: list[tuple[str, str]] = []

@@ -1,0 +1,321 @@
+"""Challenges and what is sent in answer to them, and to whom never."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubectl_modelcar.chart import puller
+from tests.fakes.registry import IDENTITY_TOKEN, PASSWORD, USER, FakeRegistry, Fault
+from tests.puller.conftest import QUICK
+from tests.puller.images import REPOSITORY, ours, put
+
+LOGIN = puller.Credential(USER, PASSWORD)
+WRONG = puller.Credential(USER, "wrong")
+SCOPE = "repository:org/model:pull"
+PUSH = "repository:org/model:pull,push"
+
+
+@pytest.fixture
+def bearer():
+    """Serve a registry with tokens."""
+    with FakeRegistry("bearer") as registry:
+        put(registry, ours({"config.json": b"{}"}))
+        yield registry
+
+
+@pytest.fixture
+def basic():
+    """Serve a registry with passwords."""
+    with FakeRegistry("basic") as registry:
+        put(registry, ours({"config.json": b"{}"}))
+        yield registry
+
+
+def read(registry: FakeRegistry, credential: puller.Credential | None) -> puller.Manifest:
+    """Read the image v1 with a login."""
+    return puller.resolve(puller.Registry(registry.url, REPOSITORY, credential, patience=QUICK), "v1")
+
+
+class TestReading:
+    """Reading a private image."""
+
+    def test_basic_is_sent_ahead_once_it_is_known(self, basic):
+        """One refusal, and no more."""
+        source = puller.Registry(basic.url, REPOSITORY, LOGIN)
+        manifest = puller.resolve(source, "v1")
+        puller.read_file(source, manifest, "config.json")
+        assert [request.status for request in basic.log] == [401, 200, 200]
+
+    def test_a_token_is_fetched_once(self, bearer):
+        """One refusal, one token."""
+        source = puller.Registry(bearer.url, REPOSITORY, LOGIN)
+        manifest = puller.resolve(source, "v1")
+        puller.read_file(source, manifest, "config.json")
+        assert [(r.path.partition("?")[0], r.status) for r in bearer.log][:3] == [
+            ("/v2/org/model/manifests/v1", 401),
+            ("/token", 200),
+            ("/v2/org/model/manifests/v1", 200),
+        ]
+        assert len(bearer.requests("GET", "/token")) == 1
+
+    def test_an_identity_token_is_posted(self, bearer):
+        """As docker does for logins through a browser; it is in the body, not in the address."""
+        read(bearer, puller.Credential("<token>", IDENTITY_TOKEN))
+        (request,) = bearer.requests(path="/token")
+        assert (request.method, request.path) == ("POST", "/token")
+        assert "authorization" not in request.headers
+
+    def test_a_public_image_needs_no_login(self):
+        """A token is given to anybody there."""
+        with FakeRegistry("bearer", anonymous_pull=True) as registry:
+            put(registry, ours({"config.json": b"{}"}))
+            assert read(registry, None).layers
+
+    @pytest.mark.parametrize("kind", ["basic", "bearer"])
+    def test_a_wrong_password_ends_at_once(self, kind):
+        """Within three requests; who said no, for whom, and what next."""
+        with FakeRegistry(kind) as registry:
+            started = time.monotonic()
+            with pytest.raises(puller.PullError) as caught:
+                read(registry, WRONG)
+            assert time.monotonic() - started < 2
+        assert caught.value.exit_code == 3
+        assert "does not accept the credentials" in caught.value.message
+        assert registry.host in caught.value.message
+        assert len(registry.log) <= 3
+
+    @pytest.mark.parametrize("kind", ["basic", "bearer"])
+    def test_no_login_where_one_is_needed(self, kind):
+        """The hint says what to do."""
+        with FakeRegistry(kind) as registry, pytest.raises(puller.PullError) as caught:
+            read(registry, None)
+        assert caught.value.exit_code == 3
+        assert registry.host in caught.value.hint
+
+    def test_an_identity_token_is_of_no_use_for_basic(self, basic):
+        """It is not sent as if it were a password."""
+        with pytest.raises(puller.PullError, match="asks for a user name and a password"):
+            read(basic, puller.Credential("<token>", IDENTITY_TOKEN))
+        assert [request.headers.get("authorization") for request in basic.log] == [None]
+
+    def test_an_unknown_scheme_is_named(self, bearer):
+        """Kerberos, say."""
+        bearer.challenge = "Negotiate"
+        with pytest.raises(puller.PullError, match="asks for a login in a way that is not known: Negotiate"):
+            read(bearer, LOGIN)
+
+    def test_a_token_that_ran_out_is_renewed(self, bearer):
+        """The registry's own clock decides; its 401 costs one token, not the pull."""
+        bearer.token_lifetime = 0.2
+        source = puller.Registry(bearer.url, REPOSITORY, LOGIN)
+        manifest = puller.resolve(source, "v1")
+        time.sleep(0.3)
+        assert puller.read_file(source, manifest, "config.json") == b"{}"
+        assert len(bearer.requests(path="/token")) == 2
+
+    def test_a_failing_token_service_is_asked_again(self, bearer):
+        """It is part of the registry."""
+        bearer.faults.append(Fault(path="/token", status=503, times=2))
+        assert read(bearer, LOGIN).layers
+
+    @pytest.mark.parametrize(
+        ("status", "body", "code"),
+        [
+            (200, b"<html>", 6),
+            (200, b"{}", 3),
+            (200, b'{"token": 7}', 3),
+            (200, b'{"token": "a\\r\\nb"}', 3),
+            (302, b"", 4),
+            (404, b"", 4),
+        ],
+        ids=["no JSON", "no token", "a number", "a token that breaks a header", "elsewhere", "nothing"],
+    )
+    def test_a_token_service_that_is_none(self, bearer, status, body, code):
+        """In words, and no redirect with a password in hand."""
+        bearer.faults.append(Fault(path="/token", status=status, body=body, headers={"Location": "/token"}, times=-1))
+        with pytest.raises(puller.PullError) as caught:
+            read(bearer, LOGIN)
+        assert (caught.value.exit_code, len(bearer.requests(path="/token"))) == (code, 1)
+
+
+REALMS = {
+    "another scheme": "http://auth.example.com/token",
+    "a file": "file:///etc/passwd",
+    "no address": "Registry Realm",
+    "a broken address": "https://[/token",
+    "a user in it": "https://me@auth.example.com/token",
+    "this machine": "https://127.0.0.1/token",
+    "this machine, short": "https://127.1/token",
+    "this machine, in hexadecimal": "https://0x7f000001/token",
+    "this machine, by name": "https://localhost/token",
+    "a cloud's metadata": "https://169.254.169.254/token",
+    "a private address": "https://10.0.0.1/token",
+    "nothing": "https://0.0.0.0/token",
+    "IPv6, this machine": "https://[::1]/token",
+    "IPv6, this machine in IPv4's clothes": "https://[::ffff:127.0.0.1]/token",
+}
+
+
+class TestRealms:
+    """Where a registry may send a login to."""
+
+    @pytest.mark.parametrize("realm", REALMS.values(), ids=REALMS)
+    def test_a_dangerous_realm_gets_nothing(self, realm, monkeypatch):
+        """No byte is sent; the exit code is that of credentials."""
+        monkeypatch.setattr(puller._Http, "send", lambda *_: pytest.fail("it was asked"))
+        authenticator = puller.Authenticator("https://registry.example.com", LOGIN)
+        with pytest.raises(puller.PullError) as caught:
+            authenticator.answer(f'Bearer realm="{realm}",service="s"', SCOPE)
+        assert caught.value.exit_code == 3
+        assert caught.value.message.startswith("registry.example.com sends logins to ")
+
+    @pytest.mark.parametrize(
+        ("origin", "realm"),
+        [
+            ("https://registry.example.com", "https://auth.example.com/token"),
+            ("https://10.0.0.1:5000", "https://10.0.0.1:8443/token"),
+            ("http://registry.test", "http://auth.test/token"),
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token"),
+        ],
+    )
+    def test_a_usual_realm_is_asked(self, origin, realm, monkeypatch):
+        """Another host is usual, the registry's own private address too."""
+        asked = []
+
+        def send(_http, _method, url, _headers, _body):
+            asked.append(url.partition("?")[0])
+            raise puller.PullError(5, "stop")
+
+        monkeypatch.setattr(puller._Http, "send", send)
+        with pytest.raises(puller.PullError, match="stop"):
+            puller.Authenticator(origin, LOGIN).answer(f'Bearer realm="{realm}"', SCOPE)
+        assert asked == [realm]
+
+
+class TestAuthenticator:
+    """The part that pushing uses, too."""
+
+    def test_scopes_are_joined(self, bearer):
+        """What the challenge asks for and what the caller will need, in one token."""
+        authenticator = puller.Authenticator(bearer.url, LOGIN)
+        challenge = f'Bearer realm="{bearer.realm}?a=b",service="fake",scope="repository:other:pull"'
+        header = authenticator.answer(challenge, PUSH)
+        query = parse_qs(bearer.log[0].path.partition("?")[2])
+        assert query == {
+            "a": ["b"],
+            "service": ["fake"],
+            "scope": ["repository:org/model:pull,push", "repository:other:pull"],
+        }
+        assert authenticator.header(PUSH) == header
+        assert authenticator.header("repository:other:pull repository:org/model:push") == header
+        assert authenticator.header("repository:third:pull") is None
+
+    def test_a_token_for_less_is_not_taken_for_more(self, bearer):
+        """A token to pull does not push."""
+        authenticator = puller.Authenticator(bearer.url, LOGIN)
+        authenticator.answer(f'Bearer realm="{bearer.realm}"', SCOPE)
+        assert authenticator.header(SCOPE)
+        assert authenticator.header(PUSH) is None
+
+    def test_nothing_is_known_at_first(self, bearer):
+        """The first request goes out without."""
+        assert puller.Authenticator(bearer.url, LOGIN).header(SCOPE) is None
+
+    def test_tokens_are_not_used_to_their_last_second(self, bearer, monkeypatch):
+        """Half a minute before the end counts as the end; less than a minute is taken for one."""
+        authenticator = puller.Authenticator(bearer.url, LOGIN)
+        authenticator.answer(f'Bearer realm="{bearer.realm}"', SCOPE)
+        bearer.token_lifetime = 1
+        authenticator.answer(f'Bearer realm="{bearer.realm}"', "repository:short:pull")
+        now = time.monotonic()
+        for later, known in [(29, (True, True)), (31, (True, False)), (269, (True, False)), (271, (False, False))]:
+            monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+            there = tuple(bool(authenticator.header(scope)) for scope in (SCOPE, "repository:short:pull"))
+            assert there == known
+
+    @pytest.mark.parametrize("refused", [False, True], ids=["at first", "when it was refused"])
+    def test_many_threads_fetch_one_token(self, bearer, refused):
+        """And they all get it."""
+        authenticator = puller.Authenticator(bearer.url, LOGIN)
+        challenge = f'Bearer realm="{bearer.realm}"'
+        old = authenticator.answer(challenge, SCOPE) if refused else None
+        before = len(bearer.log)
+        with ThreadPoolExecutor(8) as pool:
+            answers = set(pool.map(lambda _: authenticator.answer(challenge, SCOPE, rejected=old), range(8)))
+        assert (len(answers), old in answers, len(bearer.log) - before) == (1, False, 1)
+
+    def test_a_token_that_is_called_invalid_is_not_given_again(self, bearer):
+        """Also to a caller who does not say which one was refused."""
+        authenticator = puller.Authenticator(bearer.url, LOGIN)
+        challenge = f'Bearer realm="{bearer.realm}"'
+        old = authenticator.answer(challenge, SCOPE)
+        assert authenticator.answer(challenge + ',error="invalid_token"', SCOPE) != old
+
+    def test_a_refused_basic_login_is_not_sent_again(self, basic):
+        """The second refusal is the last."""
+        authenticator = puller.Authenticator(basic.url, LOGIN)
+        header = authenticator.answer("Basic", SCOPE)
+        assert header == "Basic dXNlcjpjb3JyZWN0IGhvcnNl"
+        with pytest.raises(puller.PullError, match="does not accept the credentials of user"):
+            authenticator.answer("Basic", SCOPE, rejected=header)
+
+    def test_no_secret_is_in_an_error(self, bearer):
+        """Not the password, not the token."""
+        bearer.faults.append(Fault(path="/token", status=403, body=PASSWORD.encode()))
+        with pytest.raises(puller.PullError) as caught:
+            read(bearer, LOGIN)
+        assert PASSWORD not in caught.value.message + caught.value.hint
+
+
+CHALLENGES = {
+    "Basic": ("Basic", [("basic", {})]),
+    "Basic with a realm": ('Basic realm="Registry Realm"', [("basic", {"realm": "Registry Realm"})]),
+    "Docker Hub's": (
+        'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push"',
+        [
+            (
+                "bearer",
+                {
+                    "realm": "https://auth.docker.io/token",
+                    "service": "registry.docker.io",
+                    "scope": "repository:a/b:pull,push",
+                },
+            )
+        ],
+    ),
+    "several": (
+        'Negotiate, Basic realm="a, b" , charset=UTF-8, bearer REALM = "c"',
+        [("negotiate", {}), ("basic", {"realm": "a, b", "charset": "UTF-8"}), ("bearer", {"realm": "c"})],
+    ),
+    "escapes in quotes": (r'Basic realm="a \"b\" \\ c"', [("basic", {"realm": r'a "b" \ c'})]),
+    "an empty value": ('Bearer realm=""', [("bearer", {"realm": ""})]),
+    "the first of two": ("Bearer realm=a, realm=b", [("bearer", {"realm": "a"})]),
+    "nothing": ("", []),
+    "only a parameter": ("realm=x", []),
+}
+
+
+class TestChallenges:
+    """WWW-Authenticate by RFC 9110, 11.6.1."""
+
+    @pytest.mark.parametrize(("header", "parsed"), CHALLENGES.values(), ids=CHALLENGES)
+    def test_they_are_parsed(self, header, parsed):
+        """Schemes and names in lower case."""
+        assert puller._challenges(header) == parsed
+
+    @given(st.text(alphabet='Bearer Basic realm="\\,= \t~', max_size=60))
+    def test_any_text_is_parsed(self, header):
+        """To something; nothing a registry sends is a traceback."""
+        assert isinstance(puller._challenges(header), list)
+
+    @given(st.text(max_size=60))
+    def test_any_challenge_is_answered_or_refused(self, header):
+        """By an error of ours."""
+        try:
+            puller.Authenticator("https://registry.example.com", None).answer(header, SCOPE)
+        except puller.PullError as error:
+            assert error.exit_code == 3  # noqa: PT017 (either end is good)
