@@ -111,6 +111,11 @@ to pass on; server.args is Kubernetes' own field and stays as it is.
 {{- mul .Values.server.startup.periodSeconds .Values.server.startup.failureThreshold -}}
 {{- end -}}
 
+{{/* Seconds that a rollout may take: loading, and 5400 for pulling the image and the model, unless the values say. */}}
+{{- define "modelcar.progressDeadlineSeconds" -}}
+{{- default (add (include "modelcar.startupSeconds" .) 5400) .Values.progressDeadlineSeconds | int -}}
+{{- end -}}
+
 {{/* A container's resources with the accelerator's, as YAML. */}}
 {{- define "modelcar.serverResources" -}}
 {{- $resources := deepCopy .Values.server.resources -}}

@@ -45,8 +45,9 @@ Refuse what cannot work, all of it at once, in words. The schema says part of it
 {{- if and (eq .Values.strategy.type "RollingUpdate") (not $shared) -}}
   {{- $issues = append $issues (printf "strategy.type is RollingUpdate, but the claim is %s: the new pod would wait for the old one's volume, and the old one for the new pod. Use Recreate." $modes) -}}
 {{- end -}}
-{{- if le (int .Values.progressDeadlineSeconds) (int (include "modelcar.startupSeconds" .)) -}}
-  {{- $issues = append $issues (printf "progressDeadlineSeconds is %d, but server.startup alone allows %s seconds: a rollout would count as failed while the model loads." (int .Values.progressDeadlineSeconds) (include "modelcar.startupSeconds" .)) -}}
+{{- $deadline := int (include "modelcar.progressDeadlineSeconds" .) -}}
+{{- if le $deadline (int (include "modelcar.startupSeconds" .)) -}}
+  {{- $issues = append $issues (printf "progressDeadlineSeconds is %d, but server.startup alone allows %s seconds: a rollout would count as failed while the model loads." $deadline (include "modelcar.startupSeconds" .)) -}}
 {{- end -}}
 {{- if and .Values.accelerator.count (not .Values.accelerator.resource) -}}
   {{- $issues = append $issues "accelerator.count is set without accelerator.resource: name the resource (nvidia.com/gpu), or set the count to 0 for CPU." -}}

@@ -171,7 +171,9 @@ class TestServer:
         """The deadline is longer than pulling and loading; one that is not is refused."""
         assert default.one("Deployment")["spec"]["progressDeadlineSeconds"] == 7200
         with pytest.raises(HelmRefused, match="a rollout would count as failed while the model loads"):
-            render(server={"startup": {"periodSeconds": 10, "failureThreshold": 720}})
+            render(progressDeadlineSeconds=1800)
+        slow = render(server={"startup": {"periodSeconds": 10, "failureThreshold": 1000}})
+        assert slow.one("Deployment")["spec"]["progressDeadlineSeconds"] == 10000 + 5400
 
     def test_b20_tainted_gpu_nodes_are_tolerated(self, default):
         """GPU nodes carry the resource's name as taint; no runtime class is asked for, which not every cluster has."""
