@@ -19,8 +19,8 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 from kubectl_modelcar.cluster.kubeconfig import CONTEXT, Login
 from kubectl_modelcar.cluster.objects import PODS, Json, Kind
 from kubectl_modelcar.cluster.refusals import refusal
-from kubectl_modelcar.cluster.text import plain
 from kubectl_modelcar.errors import ClusterFailure, LocalFailure, NetworkGaveUp, NotAuthorised
+from kubectl_modelcar.text import one_line
 
 __all__ = ["Api", "connect_api"]
 
@@ -142,6 +142,8 @@ class Api:
                 if configuration.ssl_ca_cert:
                     context.load_verify_locations(cafile=configuration.ssl_ca_cert)
                 return context
+            if not self.server.startswith("https:"):
+                return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; loading authorities takes 0.1 s
             context = _NamedContext.create(configuration.ssl_ca_cert, configuration.tls_server_name)
             if configuration.cert_file:
                 context.load_cert_chain(configuration.cert_file, configuration.key_file)
@@ -245,15 +247,15 @@ def _network_errors(server: str) -> Iterator[None]:
 
 
 def _unreachable(server: str, error: Exception) -> NetworkGaveUp:
-    reason = plain(str(error.args[-1] if error.args else error)).rpartition(": ")[2]
+    reason = one_line(str(error.args[-1] if error.args else error)).rpartition(": ")[2]
     reason = reason.partition("] ")[2] or reason  # without "[Errno 111]"
     return NetworkGaveUp(f"cannot reach the cluster at {server}: {reason}", "is it up? check VPN and proxy too")
 
 
 def _untrusted(server: str, reason: str) -> NetworkGaveUp:
-    _, _, cause = plain(reason).partition("certificate verify failed: ")
+    _, _, cause = one_line(reason).partition("certificate verify failed: ")
     return NetworkGaveUp(
-        f"cannot trust the cluster at {server}: {cause.partition(' (_ssl')[0] or plain(reason)}",
+        f"cannot trust the cluster at {server}: {cause.partition(' (_ssl')[0] or one_line(reason)}",
         "give its authority by --certificate-authority FILE, or log in again",
     )
 
@@ -270,7 +272,7 @@ def _reported_credentials() -> Iterator[None]:
     try:
         yield
     except ConfigException as error:
-        raise ClusterFailure(f"cannot use the kubeconfig: {plain(str(error))}", "log in again") from error
+        raise ClusterFailure(f"cannot use the kubeconfig: {one_line(str(error))}", "log in again") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # What its loader raises for values of the wrong type.
         raise ClusterFailure("cannot use the kubeconfig: it is damaged", "log in again to have it written") from error
@@ -278,7 +280,7 @@ def _reported_credentials() -> Iterator[None]:
         root.removeHandler(heard)
     if heard.texts:
         raise NotAuthorised(
-            f"the kubeconfig's login program failed: {plain(heard.texts[-1])}", "log in again, or run it by hand"
+            f"the kubeconfig's login program failed: {one_line(heard.texts[-1])}", "log in again, or run it by hand"
         )
 
 

@@ -6,7 +6,7 @@ nothing, and never fails a stage.
 
 import re
 
-from kubectl_modelcar.cluster.text import plain
+from kubectl_modelcar.text import one_line
 
 __all__ = ["puller_error", "puller_progress", "server_cause", "server_phase"]
 
@@ -31,7 +31,7 @@ _COUNTS = re.compile(r"\d+ validation errors? for ")
 def puller_progress(log: str) -> str:
     """Return the puller's last line without its prefix: `42% 113.0/269.0 MB`."""
     lines = [line.removeprefix(_PULLER) for line in log.splitlines() if line.startswith(_PULLER)]
-    return plain(lines[-1]) if lines else ""
+    return one_line(lines[-1]) if lines else ""
 
 
 def puller_error(text: str) -> tuple[str, str | None]:
@@ -40,9 +40,9 @@ def puller_error(text: str) -> tuple[str, str | None]:
     errors = [line for line in lines if line.startswith(f"{_PULLER}error:")]
     hints = [line for line in lines if line.startswith(f"{_PULLER}hint:")]
     if errors:
-        hint = plain(hints[-1].removeprefix(f"{_PULLER}hint:")) if hints else None
-        return plain(errors[-1].removeprefix(f"{_PULLER}error:")), hint
-    return plain(lines[-1]) if lines else "it said nothing", None
+        hint = one_line(hints[-1].removeprefix(f"{_PULLER}hint:")) if hints else None
+        return one_line(errors[-1].removeprefix(f"{_PULLER}error:")), hint
+    return one_line(lines[-1]) if lines else "it said nothing", None
 
 
 def server_phase(log: str) -> str:
@@ -62,9 +62,9 @@ def server_cause(log: str) -> str:
     lines = [_PREFIX.sub("", line).strip() for line in log.splitlines()]
     causes = [place for place, line in enumerate(lines) if _CAUSE.match(line) and not _SAYS_NOTHING.search(line)]
     if causes:
-        return plain(_of_validation(lines, causes[-1]))
+        return one_line(_of_validation(lines, causes[-1]))
     said = [line for line in lines if line]
-    return plain(said[-1]) if said else "it said nothing"
+    return one_line(said[-1]) if said else "it said nothing"
 
 
 def _of_validation(lines: list[str], place: int) -> str:

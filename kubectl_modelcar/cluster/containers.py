@@ -9,7 +9,7 @@ from kubectl_modelcar.cluster.causes import puller_error, puller_progress, serve
 from kubectl_modelcar.cluster.objects import Json
 from kubectl_modelcar.cluster.snapshot import PULLER, SERVER, Container, Snapshot
 from kubectl_modelcar.cluster.stage import Stage
-from kubectl_modelcar.cluster.text import plain
+from kubectl_modelcar.text import one_line
 
 __all__ = ["image_stage", "model_stage", "server_stage"]
 
@@ -58,7 +58,7 @@ def image_stage(snapshot: Snapshot, pod: Json) -> Stage:
     last = next(
         (event for event in reversed(events) if event.get("reason") in ("FailedMount", "Pulling", "Pulled")), {}
     )
-    message = plain(str(last.get("message") or ""))
+    message = one_line(str(last.get("message") or ""))
     if last.get("reason") == "FailedMount":
         return Stage(name, "failed", message, "does the Secret or ConfigMap exist?", _MOUNT_PATIENCE)
     return Stage(name, "waiting", message or "the node prepares the pod")
@@ -111,18 +111,18 @@ def _server_cause(server: Container, log: str) -> tuple[str, str | None]:
 
 def _unusable(name: str, snapshot: Snapshot, pod: Json, container: Container) -> Stage:
     if container.reason in _HOPELESS:
-        return Stage(name, "failed", f"{container.reason}: {plain(container.message)}", "correct --server-image")
+        return Stage(name, "failed", f"{container.reason}: {one_line(container.message)}", "correct --server-image")
     if container.reason in _UNCREATABLE:
         hint = _config_hint(container.message)
-        return Stage(name, "failed", f"{container.reason}: {plain(container.message)}", hint, _CONFIG_PATIENCE)
+        return Stage(name, "failed", f"{container.reason}: {one_line(container.message)}", hint, _CONFIG_PATIENCE)
     cause = _pull_failure(snapshot, pod) or container.message
     if _REFUSED.search(cause):
         hint = "the cluster needs credentials for that registry: --set imagePullSecrets[0].name=SECRET"
     elif _ABSENT.search(cause):
         hint = "correct --server-image"
     else:
-        return Stage(name, "waiting", plain(cause), "the node must reach that registry")
-    return Stage(name, "failed", plain(cause), hint, _REGISTRY_PATIENCE)
+        return Stage(name, "waiting", one_line(cause), "the node must reach that registry")
+    return Stage(name, "failed", one_line(cause), hint, _REGISTRY_PATIENCE)
 
 
 def _pull_failure(snapshot: Snapshot, pod: Json) -> str:

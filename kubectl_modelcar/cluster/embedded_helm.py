@@ -10,8 +10,8 @@ import helm_python
 
 from kubectl_modelcar.cluster.helm_errors import helm_error
 from kubectl_modelcar.cluster.release import Release, ReleaseRequest
-from kubectl_modelcar.cluster.text import plain
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, LocalFailure
+from kubectl_modelcar.text import one_line
 
 __all__ = ["EmbeddedHelm"]
 
@@ -119,12 +119,12 @@ def _values(request: ReleaseRequest) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise LocalFailure(f"cannot read the values file {file}", "check -f") from error
         except helm_python.HelmError as error:
-            raise InvalidInput(f"the values file {file} is not YAML: {plain(str(error))}", "correct it") from error
+            raise InvalidInput(f"the values file {file} is not YAML: {one_line(str(error))}", "correct it") from error
     for assignment in request.overrides.sets:
         try:
             merged = _merge(merged, helm_python.parse_set_string(assignment))
         except helm_python.HelmError as error:
-            raise InvalidInput(f"--set {assignment} cannot be understood: {plain(str(error))}") from error
+            raise InvalidInput(f"--set {assignment} cannot be understood: {one_line(str(error))}") from error
     return merged
 
 
@@ -142,7 +142,7 @@ def _helm_errors(doing: str, name: str, namespace: str) -> Iterator[None]:
         yield
     except helm_python.HelmLibraryError as error:
         raise ClusterFailure(
-            f"the helm library cannot be loaded: {plain(str(error))}", "install helm itself"
+            f"the helm library cannot be loaded: {one_line(str(error))}", "install helm itself"
         ) from error
     except helm_python.HelmError as error:
         raise helm_error(str(error), doing=doing, name=name, namespace=namespace) from error

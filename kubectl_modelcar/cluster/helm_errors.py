@@ -2,8 +2,8 @@
 
 import re
 
-from kubectl_modelcar.cluster.text import plain
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, ModelcarError, NetworkGaveUp, NotAuthorised
+from kubectl_modelcar.text import one_line
 
 __all__ = ["helm_error", "says_not_found"]
 
@@ -54,12 +54,12 @@ def helm_error(stderr: str, *, doing: str, name: str, namespace: str) -> Modelca
             f"ask for the role edit; check: kubectl auth can-i {denied['verb']} {denied['resource']} -n {namespace}",
         )
     if refused := _CHART_REFUSAL.search(text):
-        return InvalidInput(f"the chart cannot {doing} that: {plain(refused['text'])}")
+        return InvalidInput(f"the chart cannot {doing} that: {one_line(refused['text'])}")
     for words, error, hint in _OUR_WORDS:
         if words in text:
-            return error(f"cannot {doing} {name}: helm says: {plain(text)}", hint.format(**place))
+            return error(f"cannot {doing} {name}: helm says: {one_line(text)}", hint.format(**place))
     return ClusterFailure(
-        f"cannot {doing} {name} in namespace {namespace}: helm says: {plain(text)}",
+        f"cannot {doing} {name} in namespace {namespace}: helm says: {one_line(text)}",
         f"look at the release: helm status {name} -n {namespace}",
     )
 

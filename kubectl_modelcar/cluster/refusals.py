@@ -7,8 +7,8 @@ import json
 import re
 from http import HTTPStatus
 
-from kubectl_modelcar.cluster.text import plain
 from kubectl_modelcar.errors import ClusterFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.text import one_line
 
 __all__ = ["Conflict", "refusal"]
 
@@ -67,4 +67,4 @@ def _message(body: bytes) -> str:
     except ValueError:
         return "an answer that is no JSON"
     message = status.get("message") if isinstance(status, dict) else None
-    return plain(str(message)) if message else "no reason given"
+    return one_line(str(message)) if message else "no reason given"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from kubectl_modelcar.cluster.text import plain
 from kubectl_modelcar.errors import ClusterFailure
+from kubectl_modelcar.text import one_line
 
 __all__ = ["Helm", "Overrides", "Release", "ReleaseRequest"]
 
@@ -55,7 +55,7 @@ class Release:
             return cls.from_mapping(found)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClusterFailure(
-                f"cannot understand what helm printed: {plain(output[:200]) or 'nothing'}", "try a newer helm"
+                f"cannot understand what helm printed: {one_line(output[:200]) or 'nothing'}", "try a newer helm"
             ) from error
 
     @classmethod

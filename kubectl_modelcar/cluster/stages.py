@@ -10,7 +10,7 @@ from kubectl_modelcar.cluster.containers import image_stage, model_stage, server
 from kubectl_modelcar.cluster.objects import Json, condition, name_of
 from kubectl_modelcar.cluster.snapshot import Snapshot
 from kubectl_modelcar.cluster.stage import Stage
-from kubectl_modelcar.cluster.text import plain
+from kubectl_modelcar.text import one_line
 
 __all__ = ["stages_of", "stuck_at"]
 
@@ -75,12 +75,12 @@ def _release(snapshot: Snapshot) -> Stage:
     failure = condition(deployment, "ReplicaFailure")
     if failure and failure.get("status") == "True":
         message = str(failure.get("message") or "")
-        return Stage(name, "failed", plain(message), _pod_refusal_hint(message), _CONTROLLER_PATIENCE)
+        return Stage(name, "failed", one_line(message), _pod_refusal_hint(message), _CONTROLLER_PATIENCE)
     seen = (deployment.get("status") or {}).get("observedGeneration") or 0
     if seen < (deployment["metadata"].get("generation") or 0):
         return Stage(name, "waiting", "the cluster has not looked at it yet")
     image = (deployment["metadata"].get("annotations") or {}).get("modelcar/image") or ""
-    return Stage(name, "done", plain(str(image)))
+    return Stage(name, "done", one_line(str(image)))
 
 
 def _pod_refusal_hint(message: str) -> str | None:
@@ -109,7 +109,7 @@ def _claim(snapshot: Snapshot) -> Stage:
 def _unbound(snapshot: Snapshot, claim: Json) -> Stage:
     known = ("ProvisioningFailed", "FailedBinding", "WaitForFirstConsumer", "WaitForPodScheduled")
     last = next((event for event in reversed(snapshot.events_of(claim)) if event.get("reason") in known), {})
-    message = plain(str(last.get("message") or ""))
+    message = one_line(str(last.get("message") or ""))
     if last.get("reason") in known[:2]:
         return Stage(
             _CLAIM,
@@ -135,7 +135,7 @@ def _node(snapshot: Snapshot, pod: Json | None) -> Stage:
     message = str(scheduled.get("message") or "")
     if _UNBOUND in message:
         return Stage(name, "waiting", "the claim has no volume yet")
-    return Stage(name, "waiting", plain(message) or "the scheduler looks for a node", _scheduling_hint(message))
+    return Stage(name, "waiting", one_line(message) or "the scheduler looks for a node", _scheduling_hint(message))
 
 
 def _scheduling_hint(message: str) -> str | None:
@@ -163,8 +163,8 @@ def _route(route: Json) -> Stage:
     for router in ingress:
         admitted = condition({"status": router}, "Admitted") or {}
         if admitted.get("status") == "True":
-            return Stage(name, "done", f"https://{plain(str(router.get('host')))}")
+            return Stage(name, "done", f"https://{one_line(str(router.get('host')))}")
         if admitted.get("status") == "False":
             cause = f"{admitted.get('reason')}: {admitted.get('message')}"
-            return Stage(name, "failed", plain(cause), "choose another host: --set route.host=...", _ROUTER_PATIENCE)
+            return Stage(name, "failed", one_line(cause), "choose another host: --set route.host=...", _ROUTER_PATIENCE)
     return Stage(name, "waiting", "no router has admitted it")
