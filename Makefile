@@ -65,5 +65,5 @@ $(PROJECT): setup.cfg pyproject.toml
 	@touch $@
 
 $(TOOLS): $(PROJECT)
-	$(PY) -m pip install --quiet --group test --group check
+	$(PY) -m pip install --quiet --group test --group check build
 	@touch $@
