@@ -13,7 +13,7 @@ import pytest
 
 from kubectl_modelcar.cli import run
 
-pytest_plugins = ["tests.tools.fixtures", "tests.llm.fixtures", "tests.fakes.fixtures"]
+pytest_plugins = ["tests.tools.fixtures", "tests.llm.fixtures", "tests.cluster.fixtures", "tests.fakes.fixtures"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -35,7 +35,15 @@ def sealed(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
         name for name in os.environ if name.startswith(("HF_", "HUGGING", "KUBE", "DOCKER", "HELM_", "REGISTRY_"))
     ]:
         monkeypatch.delenv(name)
-    for name in ("SOURCE_DATE_EPOCH", "NO_COLOR", "FORCE_COLOR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "_"):
+    for name in (
+        "SOURCE_DATE_EPOCH",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+        "PYTHONUNBUFFERED",
+        "_",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)

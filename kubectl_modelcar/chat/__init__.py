@@ -11,7 +11,7 @@ from kubectl_modelcar.chat.conversation import Conversation, Message, Turn
 from kubectl_modelcar.chat.delta import Delta, Usage
 from kubectl_modelcar.chat.endpoint import Endpoint, bearer, trust
 from kubectl_modelcar.chat.models import Model
-from kubectl_modelcar.chat.sanitizer import Sanitizer, visible
+from kubectl_modelcar.chat.sanitizer import Sanitizer
 
 __all__ = [
     "Answer",
@@ -28,5 +28,4 @@ __all__ = [
     "Usage",
     "bearer",
     "trust",
-    "visible",
 ]

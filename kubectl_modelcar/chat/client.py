@@ -19,8 +19,8 @@ from kubectl_modelcar.chat.endpoint import Endpoint
 from kubectl_modelcar.chat.fault import FOREIGN, cut_off, fault
 from kubectl_modelcar.chat.models import Model, read_models
 from kubectl_modelcar.chat.refusal import Refusal, read_body
-from kubectl_modelcar.chat.sanitizer import visible
 from kubectl_modelcar.errors import InvalidInput, ModelcarError, NetworkGaveUp, NotFoundOrRefused
+from kubectl_modelcar.text import one_line
 
 __all__ = ["ChatOptions", "Client"]
 
@@ -62,7 +62,7 @@ class Client:
     ) -> None:
         self._endpoint = endpoint
         self._model = endpoint.model
-        self._server = f"the model server at {visible(endpoint.base_url)}"
+        self._server = f"the model server at {one_line(endpoint.base_url)}"
         self._http = httpx.Client(
             headers={
                 **endpoint.headers,
@@ -102,7 +102,7 @@ class Client:
             if not served:
                 raise NotFoundOrRefused(f"{self._server} serves no model", "its own log may say why")
             if len(served) > 1:
-                names = ", ".join(visible(model.id) for model in served[:20])
+                names = ", ".join(one_line(model.id) for model in served[:20])
                 raise InvalidInput(f"{self._server} serves several models: {names}", "choose one with --model")
             self._model = served[0].id
         return self._model

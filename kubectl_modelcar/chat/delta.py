@@ -7,7 +7,7 @@ write them: each may be missing or null.
 import json
 from dataclasses import dataclass
 
-from kubectl_modelcar.chat.sanitizer import visible
+from kubectl_modelcar.text import one_line
 
 __all__ = ["BrokenAnswer", "Delta", "ErrorEvent", "Usage", "read_event"]
 
@@ -51,9 +51,9 @@ def read_event(data: str, kind: str = "message") -> Delta | ErrorEvent:
         if kind == "error":
             return ErrorEvent(data)
         # ValueError is also a number of 5,000 digits, RecursionError 100,000 brackets.
-        raise BrokenAnswer(f"it sent an event that is not JSON: {visible(data[:80])}") from error
+        raise BrokenAnswer(f"it sent an event that is not JSON: {one_line(data[:80])}") from error
     if not isinstance(event, dict):
-        raise BrokenAnswer(f"it sent an event that is not a JSON object: {visible(data[:80])}")
+        raise BrokenAnswer(f"it sent an event that is not a JSON object: {one_line(data[:80])}")
     if event.get("error") or kind == "error":
         return ErrorEvent(event)
     return _delta(event)

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
-from kubectl_modelcar.chat.sanitizer import visible
 from kubectl_modelcar.errors import InvalidInput, LocalFailure
+from kubectl_modelcar.text import one_line
 
 __all__ = ["Endpoint", "bearer", "trust"]
 
@@ -89,11 +89,11 @@ def trust(ca_file: Path | None = None, *, insecure: bool = False) -> ssl.SSLCont
         return ssl.create_default_context(cafile=str(ca_file))
     except ssl.SSLError as error:
         raise LocalFailure(
-            f"cannot use the CA file {visible(str(ca_file))}: it holds no certificate in PEM form",
+            f"cannot use the CA file {one_line(str(ca_file))}: it holds no certificate in PEM form",
             "it has to begin with -----BEGIN CERTIFICATE-----",
         ) from error
     except OSError as error:
-        raise LocalFailure(f"cannot read the CA file {visible(str(ca_file))}: {error.strerror}") from error
+        raise LocalFailure(f"cannot read the CA file {one_line(str(ca_file))}: {error.strerror}") from error
 
 
 def _split(url: str) -> SplitResult:
@@ -110,10 +110,10 @@ def _split(url: str) -> SplitResult:
             "give a key by --api-key-env; a URL ends up in histories and logs",
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidInput(f"{visible(url)} is not the URL of a model server", _EXAMPLE)
+        raise InvalidInput(f"{one_line(url)} is not the URL of a model server", _EXAMPLE)
     if parts.query or parts.fragment or any(not c.isprintable() or c.isspace() for c in url.strip()):
         raise InvalidInput(
-            f"{visible(url)} is not the URL of a model server: it has a query, a fragment or a space", _EXAMPLE
+            f"{one_line(url)} is not the URL of a model server: it has a query, a fragment or a space", _EXAMPLE
         )
     return parts
 

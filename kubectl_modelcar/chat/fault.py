@@ -4,8 +4,8 @@ import ssl
 
 import httpx
 
-from kubectl_modelcar.chat.sanitizer import visible
 from kubectl_modelcar.errors import InvalidInput, ModelcarError, NetworkGaveUp
+from kubectl_modelcar.text import one_line
 
 __all__ = ["FOREIGN", "cut_off", "fault"]
 
@@ -49,11 +49,11 @@ def _reason(error: Exception) -> str:
         case httpx.TimeoutException():
             return "it said nothing for too long"
         case httpx.RemoteProtocolError():
-            return f"the connection broke ({visible(str(error))})"
+            return f"the connection broke ({one_line(str(error))})"
         case httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
             return "the connection broke"
         case _:
-            return visible(str(error)) or type(error).__name__
+            return one_line(str(error)) or type(error).__name__
 
 
 def _tls_fault(error: Exception, server: str) -> ModelcarError | None:
@@ -65,11 +65,11 @@ def _tls_fault(error: Exception, server: str) -> ModelcarError | None:
         return None
     if isinstance(cause, ssl.SSLCertVerificationError):
         return NetworkGaveUp(
-            f"the certificate of {server} cannot be trusted: {visible(cause.verify_message)}",
+            f"the certificate of {server} cannot be trusted: {one_line(cause.verify_message)}",
             "name the authority that signed it: --ca-file FILE (or, to trust anybody who answers, --insecure)",
         )
     if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return NetworkGaveUp(f"{server} does not speak TLS there", "does its URL begin with http:// ?")
     return NetworkGaveUp(
-        f"TLS with {server} failed: {visible(cause.reason or str(cause))}", "check the URL and its port"
+        f"TLS with {server} failed: {one_line(cause.reason or str(cause))}", "check the URL and its port"
     )

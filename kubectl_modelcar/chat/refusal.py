@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from kubectl_modelcar.chat.sanitizer import visible
 from kubectl_modelcar.errors import ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.text import one_line
 
 __all__ = ["Refusal", "read_body"]
 
@@ -115,9 +115,9 @@ def read_body(status: int, body: bytes | object, *, location: str = "", retry_af
     document = _decoded(body) if isinstance(body, bytes) else body
     return Refusal(
         status=status,
-        words=visible(_words(document)),
-        location=visible(location),
-        retry_after=visible(retry_after),
+        words=one_line(_words(document)),
+        location=one_line(location),
+        retry_after=one_line(retry_after),
         by_cluster=isinstance(document, dict) and document.get("kind") == "Status",
     )
 

@@ -9,13 +9,15 @@ import click
 from kubectl_modelcar.cli.commands import Commands
 from kubectl_modelcar.cli.invocation import command_name
 from kubectl_modelcar.errors import ModelcarError
+from kubectl_modelcar.text import one_line
 
-__all__ = ["main", "root"]
+__all__ = ["COMPLETE", "main", "root"]
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 USAGE = 2
 BUG = 1
+COMPLETE = "_KUBECTL_MODELCAR_COMPLETE"  # where completion scripts put what they ask
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -38,16 +40,9 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code; every expected error becomes one `error:` line and a hint."""
     name = command_name()
     try:
-        root.main(arguments, prog_name=name, standalone_mode=False)
-    except ModelcarError as error:
-        _trace(arguments)
-        _complain(error.message, error.hint)
-        return error.exit_code
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else name
-        _complain(error.format_message(), f"{path} --help shows what it takes")
-        return USAGE
+        _invoke(name, arguments)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
@@ -55,24 +50,38 @@ def run(arguments: list[str]) -> int:
         # Whoever read our output is gone; keep the interpreter's own flush at exit from saying so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except Exception as error:  # noqa: BLE001  the edge: what gets here is a bug, and is said to be one
-        _trace(arguments)
-        _complain(f"this is a bug: {type(error).__name__}: {error}", f"{name} ... -v shows where; please report it")
-        return BUG
+    except Exception as error:  # noqa: BLE001  the edge: what nobody expected is a bug, and is said to be one
+        if any(argument in ("-v", "--verbose") for argument in arguments):
+            traceback.print_exc()
+        return _explain(name, error)
     return 0
 
 
+def _invoke(name: str, arguments: list[str]) -> None:
+    if COMPLETE in os.environ:  # a shell asks; click answers and leaves
+        root.main(arguments, prog_name=name, complete_var=COMPLETE)
+    # Not root.main: it turns a reader who left into exit code 1.
+    with root.make_context(name, arguments) as context:
+        root.invoke(context)
+    sys.stdout.flush()
+
+
+def _explain(name: str, error: Exception) -> int:
+    """Say what went wrong on stderr and return the exit code for it."""
+    match error:
+        case ModelcarError():
+            _complain(error.message, error.hint)
+            return error.exit_code
+        case click.ClickException():
+            context: click.Context | None = getattr(error, "ctx", None)
+            _complain(error.format_message(), f"{context.command_path if context else name} --help shows what it takes")
+            return USAGE
+        case _:
+            _complain(f"this is a bug: {type(error).__name__}: {error}", f"{name} ... -v shows where; please report it")
+            return BUG
+
+
 def _complain(message: str, hint: str | None) -> None:
-    click.echo(f"error: {_one_line(message)}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)
     if hint:
-        click.echo(f"hint: {_one_line(hint)}", err=True)
-
-
-def _one_line(text: str) -> str:
-    """Return `text` on one line, without anything that a terminal would obey: parts of it come from servers."""
-    return "".join(char if char.isprintable() else " " for char in text).strip()
-
-
-def _trace(arguments: list[str]) -> None:
-    if any(argument in ("-v", "--verbose") for argument in arguments):
-        traceback.print_exc()
+        click.echo(f"hint: {one_line(hint)}", err=True)

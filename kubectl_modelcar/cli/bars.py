@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as RichProgress
 
-from kubectl_modelcar.cli.output import printable
+from kubectl_modelcar.text import one_line
 
 _MARKS = {"done": "[green]✓[/]", "failed": "[red]✗[/]", "waiting": "[yellow]…[/]"}
 
@@ -85,4 +85,4 @@ class Bars:
 
 
 def _safe(text: str) -> str:
-    return escape(printable(text))
+    return escape(one_line(text))

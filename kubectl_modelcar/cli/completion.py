@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
+from kubectl_modelcar.cli import COMPLETE
+
 
 @click.command(name="completion")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
@@ -18,4 +20,4 @@ def command(ctx: click.Context, shell: str) -> None:
     complete = get_completion_class(shell)
     if complete is None:
         raise click.UsageError(f"no completion for {shell}")
-    click.echo(complete(ctx.find_root().command, {}, "kubectl-modelcar", "_KUBECTL_MODELCAR_COMPLETE").source())
+    click.echo(complete(ctx.find_root().command, {}, "kubectl-modelcar", COMPLETE).source())

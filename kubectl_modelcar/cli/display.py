@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from kubectl_modelcar.cli.output import human_bytes, printable
+from kubectl_modelcar.cli.output import human_bytes
 from kubectl_modelcar.progress import Progress, Silent
+from kubectl_modelcar.text import one_line
 
 _LINE_EVERY = 30.0  # seconds between heartbeats of one transfer, off a terminal
 _QUIET = 2.0  # seconds in which no second line of one transfer is worth reading
@@ -72,7 +73,7 @@ class _PlainLines:
             self._write(f"warning: {text}")
 
     def _write(self, line: str) -> None:
-        self._stream.write(printable(line) + "\n")
+        self._stream.write(one_line(line) + "\n")
         self._stream.flush()
 
 

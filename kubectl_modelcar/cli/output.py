@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from kubectl_modelcar.text import escaped, one_line
+
 
 def emit(output: str, *, text: str, data: Mapping[str, Any], name: str | None = None) -> None:
     """Print a result as text, json, yaml or name."""
     match output:
         case "json":
-            click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(data, indent=2))  # ASCII: nothing in it acts on a terminal
         case "yaml":
             import yaml  # noqa: PLC0415  only this format needs it
 
@@ -19,20 +21,15 @@ def emit(output: str, *, text: str, data: Mapping[str, Any], name: str | None = 
         case "name":
             click.echo(name or text)
         case _:
-            click.echo(printable(text, keep="\n"))
+            click.echo(escaped(text))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table the kubectl way: upper-case header, three spaces, no lines."""
-    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    cells = [list(header), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
     return "\n".join(lines)
-
-
-def printable(text: str, *, keep: str = "") -> str:
-    """Return `text` with every character that a terminal would obey shown as an escape."""
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def human_bytes(size: float) -> str:

@@ -11,8 +11,9 @@ from typing import TextIO
 
 import click
 
-from kubectl_modelcar.chat import Answer, ChatOptions, Client, Conversation, Delta, Draft, Message, Sanitizer, visible
+from kubectl_modelcar.chat import Answer, ChatOptions, Client, Conversation, Delta, Draft, Message, Sanitizer
 from kubectl_modelcar.errors import ModelcarError
+from kubectl_modelcar.text import one_line
 
 __all__ = ["Repl", "Screen", "answer", "converse", "question_reader"]
 
@@ -138,9 +139,9 @@ class Repl:
             self._screen.note("(stopped)")
         except ModelcarError as error:
             # One answer failed, the conversation did not: a too long question can be asked again, shorter.
-            self._screen.note(f"error: {visible(error.message)}")
+            self._screen.note(f"error: {one_line(error.message)}")
             if error.hint:
-                self._screen.note(f"hint: {visible(error.hint)}")
+                self._screen.note(f"hint: {one_line(error.hint)}")
         if warning := _why_it_ended(draft.finish_reason):
             self._screen.note(warning)
         if draft.text:
@@ -149,7 +150,7 @@ class Repl:
 
 def converse(client: Client, conversation: Conversation, options: ChatOptions, screen: Screen) -> None:
     """Talk on the terminal until the user leaves. Errors before the first question are raised."""
-    screen.note(f"{visible(client.model())}: /help shows what can be typed")
+    screen.note(f"{one_line(client.model())}: /help shows what can be typed")
     Repl(client, conversation, options, read=question_reader(), screen=screen).run()
 
 

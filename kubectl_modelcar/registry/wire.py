@@ -24,6 +24,7 @@ from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGave
 from kubectl_modelcar.image import ImageReference
 from kubectl_modelcar.registry.access import RegistryAccess, repository_path
 from kubectl_modelcar.registry.translation import our_errors
+from kubectl_modelcar.text import one_line
 
 CONNECT, IDLE, COMMIT = (
     10.0,
@@ -241,7 +242,7 @@ def _root_cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def _said(response: requests.Response) -> str:
@@ -251,4 +252,4 @@ def _said(response: requests.Response) -> str:
         words = "; ".join(f"{e.get('code', '')} {e.get('message', '')}".strip() for e in errors)
     except (ValueError, KeyError, TypeError, AttributeError, requests.RequestException):
         return ""
-    return "".join(char if char.isprintable() else "?" for char in words)[:300]
+    return one_line(words)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubectl_modelcar.chat import Sanitizer, visible
+from kubectl_modelcar.chat import Sanitizer
+from kubectl_modelcar.text import one_line
 
 BIDI_CONTROLS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 HOSTILE = st.text(
@@ -76,8 +77,8 @@ class TestSanitizer:
 class TestVisible:
     def test_is_one_line(self):
         """Foreign text cannot break a line of ours."""
-        assert visible("first\r\n\tsecond\x1b[K") == "first second\\x1b[K"
+        assert one_line("first\r\n\tsecond\x1b[K") == "first second\\x1b[K"
 
     def test_is_short(self):
         """Five hundred characters of foreign text are enough."""
-        assert visible("a" * 1000) == "a" * 499 + "…"
+        assert one_line("a" * 1000) == "a" * 499 + "…"

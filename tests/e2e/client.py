@@ -1,0 +1,89 @@
+"""A user's terminal beside the cluster: the real kubectl with our plugin on its PATH."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import Cluster
+from tests.tools import tool
+
+TIMEOUT = 300.0  # seconds for one command; an install here takes half a minute
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Return stdout, which must be one JSON document."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Runs commands inside the cluster's network as the user "dev", who administers one namespace and no more."""
+
+    cluster: Cluster
+    home: Path
+    namespace: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def modelcar(self, *arguments: object, via: str = "kubectl", check: bool = True) -> Done:
+        """Run `kubectl modelcar ...` (or `oc modelcar ...`) as a plugin of the real kubectl."""
+        return self.run(self.home / "bin" / via, "modelcar", *arguments, check=check)
+
+    def kubectl(self, *arguments: object, check: bool = True) -> Done:
+        """Run kubectl in the namespace."""
+        return self.run(self.home / "bin" / "kubectl", "-n", self.namespace, *arguments, check=check)
+
+    def helm(self, *arguments: object, check: bool = True) -> Done:
+        """Run helm in the namespace."""
+        return self.run(tool("helm"), "-n", self.namespace, *arguments, check=check)
+
+    def run(self, *command: object, check: bool = True) -> Done:
+        """Run a command and return how it ended; fail the test if it was to succeed."""
+        environment = {
+            "HOME": str(self.home),
+            "PATH": f"{self.home / 'bin'}:/usr/bin:/bin",
+            "KUBECONFIG": str(self.cluster.dev_kubeconfig),
+            "HELM_BIN": str(tool("helm")),
+            "LANG": "C.UTF-8",
+            **self.environment,
+        }
+        done = subprocess.run(
+            self.cluster.enter([str(part) for part in command]),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
+        if check:
+            assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return Done(done.returncode, done.stdout, done.stderr)
+
+
+def terminal(cluster: Cluster, home: Path, namespace: str) -> Terminal:
+    """Make a home with kubectl, a copy of it called oc, and our console scripts in its bin."""
+    programs = home / "bin"
+    programs.mkdir(parents=True, exist_ok=True)
+    for name in ("kubectl", "oc"):
+        if not (programs / name).exists():
+            shutil.copy2(tool("kubectl").resolve(), programs / name)
+    scripts = Path(sys.executable).parent
+    for name in ("kubectl-modelcar", "oc-modelcar"):
+        link = programs / name
+        if not link.exists():
+            os.symlink(scripts / name, link)
+    return Terminal(cluster, home, namespace)

@@ -1,0 +1,146 @@
+"""From a folder to an answer, as a user does it."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.e2e.client import Terminal
+
+pytestmark = [pytest.mark.cluster, pytest.mark.model, pytest.mark.real]
+
+QUESTION = "What is the capital of France?"
+ANSWER = "The capital of France is Paris."
+
+Arguments = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def installed(settled: Terminal, install: Arguments) -> Terminal:
+    """Install the release `demo` and give the terminal that did it."""
+    done = settled.modelcar(*install("demo", settled.namespace))
+    assert "demo" in done.out
+    return settled
+
+
+def chat(user: Terminal, *more: str) -> str:
+    return user.modelcar("chat", "demo", QUESTION, "-n", user.namespace, "--temperature", "0", *more).out
+
+
+def pod_of(user: Terminal) -> dict:
+    pods = json.loads(user.kubectl("get", "pods", "-l", "app.kubernetes.io/instance=demo", "-o", "json").out)["items"]
+    live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    assert len(live) == 1
+    return live[0]
+
+
+def ready(user: Terminal) -> None:
+    user.kubectl("rollout", "status", "deployment/demo-modelcar", "--timeout=180s")
+
+
+class TestInstalledRelease:
+    """One release, looked at from all sides and then removed; the tests run in this order."""
+
+    def test_model_answers_through_the_api_server(self, installed: Terminal):
+        """The answer is the real model's, from the bytes that push sent."""
+        assert chat(installed).strip() == ANSWER
+
+    def test_prompt_comes_from_oc_too(self, installed: Terminal):
+        """The copy of kubectl called oc finds and runs the same plugin."""
+        done = installed.modelcar(
+            "chat", "demo", QUESTION, "-n", installed.namespace, "--temperature", "0", "-o", "json", via="oc"
+        )
+        assert done.json()["answer"].strip() == ANSWER
+
+    def test_claim_is_bound_and_the_pull_is_done(self, installed: Terminal):
+        """The claim holds the model, and the init container ended well."""
+        claim = json.loads(installed.kubectl("get", "pvc", "demo-modelcar-models", "-o", "json").out)
+        init = pod_of(installed)["status"]["initContainerStatuses"][0]
+        assert (claim["status"]["phase"], init["state"]["terminated"]["exitCode"]) == ("Bound", 0)
+
+    def test_status_tells_that_it_is_ready(self, installed: Terminal):
+        """Status shows the same stages as install, all done."""
+        found = installed.modelcar("status", "demo", "-n", installed.namespace, "-o", "json").json()
+        assert found["ready"] is True
+
+    def test_helm_test_gets_a_token(self, installed: Terminal):
+        """The chart's own test asks the server for one token."""
+        done = installed.helm("test", "demo", "--timeout", "2m")
+        assert "Phase:          Succeeded" in done.out
+
+    def test_new_pod_pulls_nothing(self, installed: Terminal):
+        """A pod that finds the model on the claim starts without a byte from the registry."""
+        before = pod_of(installed)["metadata"]["name"]
+        installed.kubectl("delete", "pod", before)
+        ready(installed)
+        after = pod_of(installed)["metadata"]["name"]
+        log = installed.kubectl("logs", after, "-c", "puller").out
+        assert before != after
+        assert "already complete" in log
+        assert chat(installed).strip() == ANSWER
+
+    def test_installing_again_is_an_upgrade(self, installed: Terminal, install: Arguments):
+        """The same command again changes nothing and says that all is ready."""
+        done = installed.modelcar(*install("demo", installed.namespace, "-o", "json"))
+        assert done.json()["revision"] == 2
+
+    def test_uninstall_keeps_the_claim(self, installed: Terminal):
+        """The model stays on its claim; everything else goes."""
+        installed.modelcar("uninstall", "demo", "-n", installed.namespace)
+        left = json.loads(installed.kubectl("get", "deploy,svc,cm,secret,pvc", "-o", "json").out)["items"]
+        ours = {f"{item['kind']}/{item['metadata']['name']}" for item in left if "demo" in item["metadata"]["name"]}
+        assert ours == {"PersistentVolumeClaim/demo-modelcar-models"}
+
+    def test_uninstall_of_nothing_says_so(self, installed: Terminal):
+        """A release that is not there is exit code 4 and one error line."""
+        done = installed.modelcar("uninstall", "demo", "-n", installed.namespace, check=False)
+        assert (done.code, done.out, done.err.count("error: ")) == (4, "", 1)
+
+
+class TestPlainHelm:
+    """The chart alone does the same."""
+
+    def test_helm_install_with_a_digest(self, user: Terminal, pushed: str, server_image: str, checkout):
+        """No CLI is needed between the digest and the answer."""
+        reference, _, digest = pushed.partition("@")
+        repository, _, tag = server_image.rpartition(":")
+        values = {
+            "model": {"image": {"reference": reference, "digest": digest, "plainHttp": True}},
+            "server": {
+                "image": {"repository": repository, "tag": tag},
+                "args": ["--max-model-len=2048"],
+                "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+            },
+            "storage": {"size": "1Gi"},
+            "podSecurityContext": {"runAsUser": 1001, "runAsGroup": 0, "fsGroup": 1001},
+        }
+        file = user.home / "values.json"
+        file.write_text(json.dumps(values))
+        user.helm("install", "plain", checkout / "chart", "-f", file)
+        user.kubectl("rollout", "status", "deployment/plain-modelcar", "--timeout=180s")
+        body = json.dumps({"messages": [{"role": "user", "content": QUESTION}], "temperature": 0})
+        done = user.run(
+            "curl", "-sf", "-H", "Content-Type: application/json", "-d", body,
+            f"http://{self.address(user)}/v1/chat/completions",
+        )  # fmt: skip
+        assert done.json()["choices"][0]["message"]["content"].strip() == ANSWER
+
+    @staticmethod
+    def address(user: Terminal) -> str:
+        service = json.loads(user.kubectl("get", "service", "plain-modelcar", "-o", "json").out)["spec"]
+        return f"{service['clusterIP']}:{service['ports'][0]['port']}"
+
+
+class TestRestrictedV2:
+    """OpenShift's default rules."""
+
+    def test_pods_run_under_a_random_uid(self, cluster: Cluster, home, openshift_namespace: str, install: Arguments):
+        """Neither the chart nor the CLI fixes a uid, so the namespace's own range is used for all containers."""
+        from tests.e2e.client import terminal  # noqa: PLC0415
+
+        user = terminal(cluster, home, openshift_namespace)
+        user.modelcar(*install("demo", openshift_namespace))
+        contexts = [c["securityContext"].get("runAsUser") for c in pod_of(user)["spec"]["containers"]]
+        assert contexts == [1000680000]
+        assert chat(user).strip() == ANSWER
