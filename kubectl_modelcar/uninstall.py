@@ -32,9 +32,7 @@ def uninstall(name: str, cluster: Objects, helm: Helm, *, delete_storage: bool) 
         kept = f"; its claim {', '.join(claims)} is still there" if claims else ""
         raise NotFoundOrRefused(
             f"there is no release {name} in namespace {cluster.namespace}{kept}",
-            "delete the claim: add --delete-storage"
-            if claims
-            else "check -n; kubectl modelcar status NAME looks for one",
+            "delete the claim: add --delete-storage" if claims else "check -n",
         )
     removed = take_back(cluster, name)
     deleted = [claim for claim in claims if delete_storage and cluster.delete(CLAIMS, claim)]

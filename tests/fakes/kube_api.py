@@ -63,7 +63,7 @@ class FakeKubeApi:
     logs: dict[tuple[str, str], str] = field(default_factory=dict)
     """(pod, container) to text."""
     proxied: dict[str, bytes] = field(default_factory=dict)
-    """SERVICE/PATH to the answer of the service proxy."""
+    """SERVICE/PATH to the answer of the service proxy, an event stream."""
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """(verb, plural) that RBAC refuses."""
     faults: list[Fault] = field(default_factory=list)
@@ -158,6 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, answer = self._answer(url.path, query, body)
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
+        if isinstance(answer, bytes) and status == 200:
+            self.send_header("Content-Type", "text/event-stream" if "/proxy/" in self.path else "text/plain")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
