@@ -97,6 +97,16 @@ class TestLinks:
         (snapshot / "config.json").symlink_to("../../blobs/abc")
         assert listing(snapshot).files == (ModelFile("config.json", 2),)
 
+    def test_blobs_of_another_folder(self, tmp_path):
+        """Only a snapshot has blobs two floors up."""
+        folder = tmp_path / "a" / "models"
+        folder.mkdir(parents=True)
+        (tmp_path / "blobs").mkdir()
+        (tmp_path / "blobs" / "key").write_bytes(b"key")
+        (folder / "config.json").symlink_to("../../blobs/key")
+        with pytest.raises(IntegrityFailure):
+            listing(folder)
+
     def test_a_snapshot_s_other_links(self, tmp_path):
         """The cache's own blobs and nothing else."""
         snapshot = tmp_path / "m" / "snapshots" / "f00"

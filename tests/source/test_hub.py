@@ -334,7 +334,7 @@ class TestReading:
         """It sends everything; the part is cut out, and the rest is not read."""
         del commit
         source, file = opened(hub, "w.safetensors")
-        hub.faults.append(Fault(path="response-content", ignore_range=True, times=-1))
+        hub.faults.append(Fault(path="response-content", ignore_range=True, cut_after=2_000_000, times=-1))
         assert source.read(file, 1000, 50) == WEIGHTS[1000:1050]
 
     def test_empty_file(self, hub):
@@ -365,6 +365,13 @@ class TestReading:
             Fault(path="response-content", cut_after=1_000_000),
             Fault(path="response-content", ignore_range=True),
         ]
+        assert b"".join(source.chunks(file)) == WEIGHTS
+
+    def test_cut_often_but_never_at_once(self, hub, commit, waits):
+        """As long as bytes come, it goes on."""
+        del commit, waits
+        source, file = opened(hub, "w.safetensors")
+        hub.faults.append(Fault(path="response-content", cut_after=400_000, times=7))
         assert b"".join(source.chunks(file)) == WEIGHTS
 
     def test_cut_again_and_again(self, hub, commit, waits):

@@ -91,6 +91,11 @@ class TestBroken:
                 safetensors({"a": tensor(4, 0, shape=(1,))}, bytes(4)), f"{JSON} (ValueError)", id="backwards"
             ),
             pytest.param(
+                safetensors({"a": tensor(0, 8), "b": tensor(8, 4, "NEW", (1,))}, bytes(4)),
+                f"{JSON} (ValueError)",
+                id="backwards, of a type of the future",
+            ),
+            pytest.param(
                 safetensors({"a": tensor(0, 4, "F32", (2,))}, bytes(4)), f"{JSON} (ValueError)", id="shape and bytes"
             ),
             pytest.param(

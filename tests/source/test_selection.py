@@ -10,7 +10,7 @@ from tests.source.weights import index
 
 REPOSITORY = [
     ".gitattributes",
-    ".cache/huggingface/download/config.json.metadata",
+    ".cache/huggingface/download/config.json",
     "LICENSE",
     "NOTICE.txt",
     "README.md",
@@ -48,7 +48,7 @@ class TestDefaults:
     def test_a_repository(self):
         """Weights, configurations, tokenizers of every kind, and the papers; no code, no pickles, nothing hidden."""
         assert sorted(set(REPOSITORY) - set(pick(REPOSITORY))) == [
-            ".cache/huggingface/download/config.json.metadata",
+            ".cache/huggingface/download/config.json",
             ".gitattributes",
             "flax_model.msgpack",
             "image.png",
