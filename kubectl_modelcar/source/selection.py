@@ -64,9 +64,10 @@ class Selection:
         return chosen
 
     def _wants(self, path: str) -> bool:
-        hidden = any(part.startswith(".") for part in PurePosixPath(path).parts)
-        included = _matches(path, self.include) if self.include else not hidden and _matches(path, DEFAULT_PATTERNS)
-        return included and not _matches(path, self.exclude)
+        patterns: Iterable[str] = self.include or DEFAULT_PATTERNS
+        if _is_hidden(path):  # as in a shell, only by a pattern that has the dot
+            patterns = [pattern for pattern in patterns if _is_hidden(pattern)]
+        return _matches(path, patterns) and not _matches(path, self.exclude)
 
 
 def check_shards(paths: Sequence[str], read: Callable[[str], bytes], *, where: str) -> None:
@@ -108,6 +109,10 @@ def _without_duplicate_weights(paths: list[str]) -> list[str]:
         for path in paths
         if not (fnmatchcase(PurePosixPath(path).name, _MISTRAL_WEIGHTS) and PurePosixPath(path).parent in sharded)
     ]
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") and part != ".." for part in PurePosixPath(path).parts)
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

@@ -101,6 +101,8 @@ class TestPatterns:
             pytest.param(("*.gguf", "config.json"), (), ["config.json", "model.gguf"], id="two"),
             pytest.param(("onnx/*",), (), ["onnx/model.onnx"], id="a folder"),
             pytest.param((".gitattributes",), (), [".gitattributes"], id="hidden by name"),
+            pytest.param((".cache/*",), (), [".cache/huggingface/download/config.json"], id="a hidden folder"),
+            pytest.param(("*", "*.*"), ("*.*",), ["LICENSE"], id="a star stops at a dot"),
             pytest.param(("*.safetensors",), ("*-00002-*",), ["model-00001-of-00002.safetensors"], id="both"),
             pytest.param(("[cm]*.json",), (), ["config.json", "model.safetensors.index.json"], id="a class"),
             pytest.param(("CONFIG.JSON", "vocab.bpe"), (), ["vocab.bpe"], id="case counts"),
