@@ -169,7 +169,8 @@ def _publish(
     created = options.created or listing.origin.created or EPOCH
     config = image_config(base, layers, platform=options.platform, created=created)
     manifest = image_manifest(config, base, layers, {CREATED: created, **listing.origin.annotations(), **_below(base)})
-    target.upload("the image's config", len(config.data), lambda: iter([config.data]), config.digest)
+    if not target.has_blob(config.digest):
+        target.upload("the image's config", len(config.data), lambda: iter([config.data]), config.digest)
     target.put_manifest(manifest)
     return manifest
 

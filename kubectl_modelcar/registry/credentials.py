@@ -116,14 +116,16 @@ def _from_entry(entry: Mapping[str, Any], key: str, path: Path) -> "puller.Crede
 
 
 def _from_helper(config: Mapping[str, Any], reference: ImageReference) -> "puller.Credential | None":
+    is_hub = reference.registry in _DOCKER_HUB
     helpers = config.get("credHelpers")
-    helper = helpers.get(reference.registry) if isinstance(helpers, dict) else None
-    helper = helper or config.get("credsStore")
+    helpers = helpers if isinstance(helpers, dict) else {}
+    keys = (_DOCKER_HUB_KEY, *_DOCKER_HUB) if is_hub else (reference.registry,)
+    helper = next((helpers[key] for key in keys if key in helpers), None) or config.get("credsStore")
     if not helper:
         return None
     if not isinstance(helper, str) or not _HELPER_NAME.fullmatch(helper):
         raise LocalFailure(f"credential helper {helper!r} is no name of a program", "correct the docker config file")
-    server = _DOCKER_HUB_KEY if reference.registry in _DOCKER_HUB else reference.registry
+    server = _DOCKER_HUB_KEY if is_hub else reference.registry
     return _ask(f"docker-credential-{helper}", server)
 
 
@@ -145,5 +147,6 @@ def _ask(program: str, server: str) -> "puller.Credential | None":
         return puller.Credential(str(found["Username"]), str(found["Secret"]))
     except (ValueError, KeyError, TypeError) as error:
         raise NotAuthorised(
-            f"cannot get credentials for {server}: {program} gave no JSON with Username and Secret"
+            f"cannot get credentials for {server}: {program} gave no JSON with Username and Secret",
+            f"run: echo {server} | {program} get",
         ) from error

@@ -65,7 +65,7 @@ class LayoutTarget:
         self.upload("the manifest", len(manifest.data), lambda: iter([manifest.data]))
         entry = manifest.descriptor.to_json() | {"annotations": {_REF_NAME: self._tag}}
         index = self._index()
-        kept = [other for other in index["manifests"] if other.get("annotations", {}).get(_REF_NAME) != self._tag]
+        kept = [other for other in index["manifests"] if (other.get("annotations") or {}).get(_REF_NAME) != self._tag]
         index["manifests"] = [*kept, entry]
         with self._writing():
             self._replace(self._folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
@@ -76,9 +76,9 @@ class LayoutTarget:
             return {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}
         try:
             index = json.loads(path.read_bytes())
-            if isinstance(index["manifests"], list):
+            if all(isinstance(entry, dict) for entry in index["manifests"]):
                 return dict(index)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise LocalFailure(
                 f"{path} cannot be read as an image index", "name a new folder: oci:FOLDER[:TAG]"
             ) from error

@@ -22,6 +22,7 @@ from kubectl_modelcar.registry.credentials import find_credential
 from kubectl_modelcar.registry.translation import our_errors
 
 _CHUNK = 1 << 20  # bytes
+_MAX_CONFIG = 8 << 20  # bytes; real ones have kilobytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,14 @@ class OpenImage:
             return puller.read_file(self.source, self.manifest, path)
 
     def read_config(self) -> bytes:
-        """Return the image's config document, verified."""
+        """Return the image's config document, verified.
+
+        Raises IntegrityFailure for one that is too large to be one.
+        """
+        if self.manifest.config.size > _MAX_CONFIG:
+            raise IntegrityFailure(
+                f"the config of {self.location} has {self.manifest.config.size} bytes", "ask whoever made the image"
+            )
         return b"".join(map(bytes, self.chunks(self.manifest.config)))
 
     def chunks(self, blob: "puller.Descriptor") -> Iterator[memoryview]:

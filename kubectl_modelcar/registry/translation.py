@@ -13,9 +13,15 @@ from kubectl_modelcar.errors import (
     NotFoundOrRefused,
 )
 
-_BY_CODE = {
-    kind.exit_code: kind for kind in (NotAuthorised, NotFoundOrRefused, NetworkGaveUp, IntegrityFailure, LocalFailure)
+_HINTS = {
+    NotAuthorised: "log in to the registry, or use --authfile FILE",
+    NotFoundOrRefused: "check the name: IMAGE is HOST/REPO[:TAG] or oci:FOLDER[:TAG]",
+    NetworkGaveUp: "check the network, then try again",
+    IntegrityFailure: "push the image again, or ask whoever made it",
+    LocalFailure: "check the path, its permissions and the free space",
 }
+"""What to do next where the puller, which does not know our options, says nothing."""
+_BY_CODE = {kind.exit_code: kind for kind in _HINTS}
 
 
 @contextmanager
@@ -24,4 +30,5 @@ def our_errors() -> Iterator[None]:
     try:
         yield
     except puller.PullError as error:
-        raise _BY_CODE.get(error.exit_code, ModelcarError)(error.message, error.hint) from error
+        kind = _BY_CODE.get(error.exit_code, ModelcarError)
+        raise kind(error.message, error.hint or _HINTS.get(kind)) from error

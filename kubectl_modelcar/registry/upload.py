@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 
-from kubectl_modelcar.errors import IntegrityFailure, NetworkGaveUp
+from kubectl_modelcar.errors import IntegrityFailure
 from kubectl_modelcar.image import Document, ImageReference
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.credentials import find_credential
-from kubectl_modelcar.registry.wire import COMMIT, Call, Sized, Wire
+from kubectl_modelcar.registry.wire import COMMIT, Call, Sized, Wire, persist
 
 _BLOB_ATTEMPTS = 3
 _OCTETS = {"Content-Type": "application/octet-stream"}
@@ -28,7 +28,7 @@ class RegistryTarget:
 
         Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp.
         """
-        location = self._begin(f"push to {self._reference.name}")
+        location = self._wire.location(self._wire.call(self._begin(f"push to {self._reference.name}")))
         # Not every registry lets an upload be cancelled; it expires by itself.
         self._wire.call(Call("DELETE", location, "cancel an upload", accept=_ANY_ANSWER))
 
@@ -36,7 +36,7 @@ class RegistryTarget:
         """Tell whether the repository holds the blob."""
         doing = f"look for {digest} in {self._reference.name}"
         call = Call("HEAD", self._wire.blob_url(digest), doing, accept=(200, 404))
-        return self._wire.call(call).status_code == HTTPStatus.OK
+        return self._wire.call(call).status == HTTPStatus.OK
 
     def upload(self, name: str, size: int, chunks: Chunks, digest: str | None = None) -> str:
         """Send a blob of `size` bytes and return its digest, which is computed on the way where it is not known.
@@ -44,13 +44,7 @@ class RegistryTarget:
         `chunks` gives the bytes from the start, anew for each attempt; `name` is for errors.
         """
         doing = f"send {name} to {self._reference.name}"
-        for attempt in range(_BLOB_ATTEMPTS):
-            try:
-                return self._send(doing, size, chunks, digest)
-            except NetworkGaveUp:
-                if attempt + 1 == _BLOB_ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return persist(lambda: self._send(doing, size, chunks, digest), _BLOB_ATTEMPTS)
 
     def put_manifest(self, manifest: Document) -> None:
         """Publish the manifest under the reference's tag.
@@ -78,11 +72,11 @@ class RegistryTarget:
                 "something between here and the registry changes manifests",
             )
 
-    def _begin(self, doing: str) -> str:
-        return self._wire.location(self._wire.call(Call("POST", self._wire.uploads_url(), doing, accept=(202,))))
+    def _begin(self, doing: str) -> Call:
+        return Call("POST", self._wire.uploads_url(), doing, accept=(202,))
 
     def _send(self, doing: str, size: int, chunks: Chunks, digest: str | None) -> str:
-        location = self._begin(doing)
+        location = self._wire.location(self._wire.call_once(self._begin(doing)))
         if digest:
             self._commit(doing, location, digest, lambda: Sized(size, chunks()))
             return digest

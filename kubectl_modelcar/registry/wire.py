@@ -1,28 +1,29 @@
-"""Requests to one registry, on the oras SDK; the only importer of oras and requests.
+"""Requests to one registry, on the oras SDK; the only importer of oras.
 
 oras' `Registry` gives the session, the scheme and TLS. Its own `do_request` is replaced: it has no timeouts, retries
 permanent failures for two minutes, and hands credentials to whatever host a redirect names.
 """
 
 import email.utils
+import json
 import random
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 import oras.container
 import oras.provider
 import requests
-import requests.adapters
-import urllib3
 
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
 from kubectl_modelcar.image import ImageReference
 from kubectl_modelcar.registry.access import RegistryAccess, repository_path
+from kubectl_modelcar.registry.session import Session
 from kubectl_modelcar.registry.translation import our_errors
 from kubectl_modelcar.text import one_line
 
@@ -36,6 +37,7 @@ _TRANSIENT = {408, 425, 429, 499, 500, 502, 503, 504, 522}
 _LONGEST_WAIT = 300.0  # seconds of Retry-After that are still worth waiting for
 _ERROR_BODY = 64 * 1024  # bytes of an error's body that are read; it may be anything
 
+_T = TypeVar("_T")
 Body = Callable[[], "Iterable[bytes]"]
 
 
@@ -55,6 +57,27 @@ class Sized(Iterable[bytes]):
         return self._chunks
 
 
+class MayPass(NetworkGaveUp):
+    """A failure that may pass; `wait` is how many seconds the registry asks to wait, None when it does not."""
+
+    def __init__(self, message: str, hint: str, wait: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.wait = wait
+
+
+def persist(attempt: Callable[[], _T], attempts: int) -> _T:
+    """Return what `attempt` returns, after at most so many attempts with full jitter between them."""
+    for failed in range(attempts - 1):
+        try:
+            return attempt()
+        except MayPass as error:
+            wait = random.uniform(0, 0.5 * 2**failed) if error.wait is None else error.wait  # noqa: S311  no secret
+            if wait > _LONGEST_WAIT:
+                raise
+        time.sleep(wait)
+    return attempt()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. `body` makes the body anew for each attempt; `doing` completes "cannot ..." in errors."""
@@ -68,6 +91,16 @@ class Call:
     accept: tuple[int, ...] = (200,)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: of the body no more than an error needs."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
     """A registry as one user and one repository see it. Safe for several threads."""
 
@@ -77,16 +110,12 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         origin = access.origin(reference)
         super().__init__(hostname=urlsplit(origin).netloc, insecure=access.plain_http, tls_verify=True)
         context = access.ssl_context()
+        self.session = Session(context, verify=not access.insecure, idle=IDLE)
         self.reference = reference
         self._origin = origin
-        self._verify = not access.insecure
         self._container = oras.container.Container(repository_path(reference), registry=self.hostname)
         self._authenticator = puller.Authenticator(origin, credential, context=context)
         self._scope = f"repository:{repository_path(reference)}:pull,push"
-        self.session.mount("https://", _TrustingAdapter(context))
-        self.session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=_POOL))
-        # A callable here keeps requests from replacing our header by what ~/.netrc says.
-        self.session.auth = lambda request: request
 
     def blob_url(self, digest: str) -> str:
         """Return where the blob is, if it is."""
@@ -100,118 +129,109 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         """Return where the manifest of a tag or digest is."""
         return f"{self.prefix}://{self._container.manifest_url(target)}"
 
-    def location(self, response: requests.Response) -> str:
+    def location(self, answer: Answer) -> str:
         """Return the absolute URL of the answer's Location, relative or not.
 
         Raises NetworkGaveUp when there is none or when it would leave TLS.
         """
-        where = response.headers.get("Location")
+        where = answer.headers.get("Location")
         if not where:
             raise NetworkGaveUp(f"{self.hostname} began an upload without saying where", "a proxy may have dropped it")
-        url = urljoin(response.url, where)
+        url = urljoin(answer.url, where)
         if self.prefix == "https" and urlsplit(url).scheme != "https":
-            raise NetworkGaveUp(f"{self.hostname} wants the model sent in clear, to {_shown(url)}")
+            raise NetworkGaveUp(
+                f"{self.hostname} wants the model sent in clear, to {_shown(url)}",
+                "the registry does not know that it is reached by TLS; its administrator can tell it",
+            )
         return url
 
-    def call(self, call: Call) -> requests.Response:
+    def call(self, call: Call) -> Answer:
         """Send the request, authenticate when asked to, repeat what may pass; return the answer if it is accepted."""
-        return self._call(call, ATTEMPTS)
+        return persist(lambda: self.call_once(call), ATTEMPTS)
 
-    def call_once(self, call: Call) -> requests.Response:
-        """Do the same without repeating: an upload session that broke may be gone, and its caller must begin anew."""
-        return self._call(call, 1)
+    def call_once(self, call: Call) -> Answer:
+        """Do the same without repeating: an upload session that broke may be gone, and its caller must begin anew.
 
-    def _call(self, call: Call, attempts: int) -> requests.Response:
-        for attempt in range(attempts):
-            last = attempt + 1 == attempts
-            try:
-                response = self._authorised(call)
-            except requests.exceptions.SSLError as error:
-                raise self._untrusted(call, error) from error
-            except requests.RequestException as error:
-                if last:
-                    raise self._silent(call, error) from error
-                time.sleep(_pause(attempt))
-                continue
-            if response.status_code in call.accept:
-                return response
-            wait = _pause(attempt, response.headers)
-            if last or response.status_code not in _TRANSIENT or wait > _LONGEST_WAIT:
-                raise self._refused(call, response)
-            response.close()
-            time.sleep(wait)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        Raises MayPass for what another attempt may cure.
+        """
+        try:
+            answer = self._authorised(call)
+        except requests.exceptions.SSLError as error:
+            raise self._insecure(call, _innermost(error)) from error
+        except requests.RequestException as error:
+            raise self._silent(call, _innermost(error)) from error
+        if answer.status not in call.accept:
+            raise self._refused(call, answer)
+        return answer
 
-    def _authorised(self, call: Call) -> requests.Response:
+    def _authorised(self, call: Call) -> Answer:
         # A header for the registry's own origin only, wherever it sends us.
         ours = _origin_of(call.url) == _origin_of(self._origin)
         with our_errors():
             header = self._authenticator.header(self._scope) if ours else None
-        response = self._send(call, header)
-        challenge = response.headers.get("WWW-Authenticate", "")
-        if response.status_code == requests.codes.unauthorized and ours and challenge:
-            response.close()
+        answer = self._send(call, header)
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        if answer.status == requests.codes.unauthorized and ours and challenge:
             with our_errors():
-                header = self._authenticator.answer(challenge, self._scope)
-            response = self._send(call, header)
-        return response
+                header = self._authenticator.answer(challenge, self._scope, rejected=header)
+            answer = self._send(call, header)
+        return answer
 
-    def _send(self, call: Call, header: str | None) -> requests.Response:
-        session: requests.Session = self.session
-        return session.request(
+    def _send(self, call: Call, header: str | None) -> Answer:
+        session: Session = self.session
+        with session.request(
             call.method,
             call.url,
             data=call.body() if call.body else None,
             headers={**call.headers, **({"Authorization": header} if header else {})},
             timeout=(CONNECT, call.wait),
-            verify=self._verify,
-            allow_redirects=call.method == "HEAD",  # requests drops Authorization on the way to another host
+            allow_redirects=call.method == "HEAD",
+            stream=True,
+        ) as response:
+            body = next(response.iter_content(_ERROR_BODY), b"")
+            return Answer(response.status_code, response.url, response.headers, body)
+
+    def _insecure(self, call: Call, cause: BaseException) -> ModelcarError:
+        """Return the error for TLS that failed: not trusted, not spoken there, or cut."""
+        what = f"cannot {call.doing}: "
+        why = f"({one_line(str(cause))})"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NetworkGaveUp(
+                f"{what}the certificate of {self.hostname} is not trusted {why}",
+                "--ca-file FILE names the authority that signed it",
+            )
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return MayPass(f"{what}{self.hostname} ended the connection {why}", "check the network and the proxy")
+        return NetworkGaveUp(
+            f"{what}{self.hostname} does not speak TLS as it should {why}", "--plain-http if it has no TLS"
         )
 
-    def _untrusted(self, call: Call, error: Exception) -> ModelcarError:
-        return NetworkGaveUp(
-            f"cannot {call.doing}: the certificate of {self.hostname} is not trusted ({_root_cause(error)})",
-            "--ca-file FILE names the authority that signed it",
-        )
-
-    def _silent(self, call: Call, error: Exception) -> ModelcarError:
-        return NetworkGaveUp(
-            f"cannot {call.doing}: {self.hostname} does not answer ({_root_cause(error)})",
+    def _silent(self, call: Call, cause: BaseException) -> ModelcarError:
+        if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
+            return NetworkGaveUp(
+                f"cannot {call.doing}: there is no host {self.hostname} ({cause.strerror})",
+                "check the name and the network",
+            )
+        return MayPass(
+            f"cannot {call.doing}: {self.hostname} does not answer ({one_line(str(cause)) or type(cause).__name__})",
             "check the name, the network and the proxy"
             + ("" if self.prefix == "http" else "; --plain-http if it has no TLS"),
         )
 
-    def _refused(self, call: Call, response: requests.Response) -> ModelcarError:
-        status, said = response.status_code, _said(response)
-        text = f"cannot {call.doing}: {self.hostname} answered HTTP {status}" + (f": {said}" if said else "")
-        match status:
+    def _refused(self, call: Call, answer: Answer) -> ModelcarError:
+        said = _said(answer.body)
+        text = f"cannot {call.doing}: {self.hostname} answered HTTP {answer.status}" + (f": {said}" if said else "")
+        match answer.status:
             case 401 | 403:
                 return NotAuthorised(text, f"log in with the right to push: podman login {self.reference.registry}")
             case 413:
                 return NotFoundOrRefused(text, "the registry or a proxy before it limits the size of a layer")
             case 400 if "DIGEST" in said:
                 return IntegrityFailure(text, "the bytes changed on the way; push again")
-            case _ if status in _TRANSIENT:
-                return NetworkGaveUp(text, "try again later; what was sent is kept")
+            case status if status in _TRANSIENT:
+                return MayPass(text, "try again later; what was sent is kept", _retry_after(answer.headers))
             case _:
                 return NotFoundOrRefused(text, "check the repository's name and whether it may be created by pushing")
-
-
-class _TrustingAdapter(requests.adapters.HTTPAdapter):
-    """TLS with the context that all our connections use."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(pool_maxsize=_POOL)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> urllib3.ProxyManager:
-        return cast("urllib3.ProxyManager", super().proxy_manager_for(*args, **kwargs, ssl_context=self._context))
-
-
-_POOL = 64  # connections kept; more jobs than that would only wait for the network
 
 
 def _origin_of(url: str) -> tuple[str, str | None, int | None]:
@@ -224,32 +244,33 @@ def _shown(url: str) -> str:
     return url.partition("?")[0]
 
 
-def _pause(attempt: int, headers: Mapping[str, str] | None = None) -> float:
-    """Return seconds to wait: what Retry-After says (RFC 9110 10.2.3), else up to 0.5, 1, 2 ... at random."""
-    wanted = (headers or {}).get("Retry-After", "")
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait that RFC 9110 10.2.3 asks for; a date counts from the server's own clock."""
+    wanted = headers.get("Retry-After", "")
     if wanted.isdecimal():
         return float(wanted)
-    if wanted and (at := email.utils.parsedate_tz(wanted)):
-        sent = email.utils.parsedate_tz((headers or {}).get("Date", ""))
-        now = email.utils.mktime_tz(sent) if sent else time.time()  # the server's own clock, where it tells it
-        return max(0.0, email.utils.mktime_tz(at) - now)
-    return random.uniform(0, 0.5 * 2**attempt)  # noqa: S311  jitter, no secret
+    at = email.utils.parsedate_tz(wanted)
+    if at is None:
+        return None
+    sent = email.utils.parsedate_tz(headers.get("Date", ""))
+    now = email.utils.mktime_tz(sent) if sent else time.time()
+    return max(0.0, email.utils.mktime_tz(at) - now)
 
 
-def _root_cause(error: BaseException) -> str:
-    """Return the innermost reason in one line: requests wraps urllib3's, which wraps the socket's."""
-    while inner := getattr(error, "reason", None) or error.__cause__ or error.__context__:
+def _innermost(error: BaseException) -> BaseException:
+    """Return the innermost reason: requests wraps urllib3's, which wraps the socket's."""
+    while True:
+        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
         if not isinstance(inner, BaseException):
-            break
+            return error
         error = inner
-    return one_line(str(error)) or type(error).__name__
 
 
-def _said(response: requests.Response) -> str:
+def _said(body: bytes) -> str:
     """Return the registry's own words (distribution-spec "Error Codes") as printable text, or nothing."""
     try:
-        errors = response.json()["errors"] if len(response.content) <= _ERROR_BODY else []
+        errors = json.loads(body)["errors"]
         words = "; ".join(f"{e.get('code', '')} {e.get('message', '')}".strip() for e in errors)
-    except (ValueError, KeyError, TypeError, AttributeError, requests.RequestException):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
     return one_line(words)
