@@ -1,8 +1,9 @@
 """Pytest plugin: one real cluster for the whole run, and a fresh namespace for each test."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import pytest
 
@@ -38,7 +39,7 @@ def server_image(cluster: Cluster) -> str:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """Give a fresh namespace that enforces Pod Security `restricted`; the user "dev" is its administrator."""
-    with _namespace(cluster, _RESTRICTED, {}) as name:
+    with fresh_namespace(cluster) as name:
         yield name
 
 
@@ -46,12 +47,15 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def openshift_namespace(cluster: Cluster) -> Iterator[str]:
     """Give a fresh namespace where pods get a uid of the namespace's range, as OpenShift's restricted-v2 does it."""
     uids = {"openshift.io/sa.scc.uid-range": f"{UID_RANGE_START}/10000"}
-    with _namespace(cluster, {**_RESTRICTED, "scc": "restricted-v2"}, uids) as name:
+    with fresh_namespace(cluster, {**_RESTRICTED, "scc": "restricted-v2"}, uids) as name:
         yield name
 
 
 @contextmanager
-def _namespace(cluster: Cluster, labels: dict[str, str], annotations: dict[str, str]) -> Iterator[str]:
+def fresh_namespace(
+    cluster: Cluster, labels: Mapping[str, str] = _RESTRICTED, annotations: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Make a namespace that the user "dev" administers, and delete it afterwards."""
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
     marks = [f"{key}={value}" for key, value in labels.items()]

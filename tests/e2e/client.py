@@ -1,7 +1,6 @@
 """A user's terminal beside the cluster: the real kubectl with our plugin on its PATH."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -39,8 +38,8 @@ class Terminal:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def modelcar(self, *arguments: object, via: str = "kubectl", check: bool = True) -> Done:
-        """Run `kubectl modelcar ...` (or `oc modelcar ...`) as a plugin of the real kubectl."""
-        return self.run(self.home / "bin" / via, "modelcar", *arguments, check=check)
+        """Run `kubectl modelcar ...` (or `oc modelcar ...`) as a plugin of the real kubectl, from a shell as people do."""
+        return self.run("bash", "-c", '"$0" "$@"', self.home / "bin" / via, "modelcar", *arguments, check=check)
 
     def kubectl(self, *arguments: object, check: bool = True) -> Done:
         """Run kubectl in the namespace."""
@@ -85,5 +84,5 @@ def terminal(cluster: Cluster, home: Path, namespace: str) -> Terminal:
     for name in ("kubectl-modelcar", "oc-modelcar"):
         link = programs / name
         if not link.exists():
-            os.symlink(scripts / name, link)
+            link.symlink_to(scripts / name)
     return Terminal(cluster, home, namespace)

@@ -46,7 +46,9 @@ def install(pushed: str, server_image: str) -> Callable[..., list[str]]:
     def arguments(name: str, namespace: str, *more: str) -> list[str]:
         return [
             *("install", name, pushed, "--plain-http", "-n", namespace, "--server-image", server_image),
-            *("--no-route", "--context-length", "2048", "--timeout", "4m", *more),
+            # The node has two cores in all.
+            *("--no-route", "--context-length", "2048", "--set", "server.resources.requests.cpu=100m"),
+            *("--timeout", "4m", *more),
         ]
 
     return arguments

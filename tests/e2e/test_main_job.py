@@ -1,12 +1,14 @@
 """From a folder to an answer, as a user does it."""
 
+import base64
 import json
 from collections.abc import Callable
 
 import pytest
 
 from tests.cluster import Cluster
-from tests.e2e.client import Terminal
+from tests.cluster.cluster import PRIVATE_PASSWORD, PRIVATE_REGISTRY, PRIVATE_USER
+from tests.e2e.client import Terminal, terminal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.model, pytest.mark.real]
 
@@ -29,7 +31,11 @@ def chat(user: Terminal, *more: str) -> str:
 
 
 def pod_of(user: Terminal) -> dict:
-    pods = json.loads(user.kubectl("get", "pods", "-l", "app.kubernetes.io/instance=demo", "-o", "json").out)["items"]
+    pods = json.loads(
+        user.kubectl(
+            "get", "pods", "-l", "app.kubernetes.io/instance=demo,app.kubernetes.io/component=server", "-o", "json"
+        ).out
+    )["items"]
     live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     assert len(live) == 1
     return live[0]
@@ -137,10 +143,101 @@ class TestRestrictedV2:
 
     def test_pods_run_under_a_random_uid(self, cluster: Cluster, home, openshift_namespace: str, install: Arguments):
         """Neither the chart nor the CLI fixes a uid, so the namespace's own range is used for all containers."""
-        from tests.e2e.client import terminal  # noqa: PLC0415
-
         user = terminal(cluster, home, openshift_namespace)
         user.modelcar(*install("demo", openshift_namespace))
         contexts = [c["securityContext"].get("runAsUser") for c in pod_of(user)["spec"]["containers"]]
         assert contexts == [1000680000]
         assert chat(user).strip() == ANSWER
+
+
+class TestPrivateRegistry:
+    """An image that nobody may read without logging in."""
+
+    def test_pull_secret_is_made_from_the_users_own_login(
+        self, cluster: Cluster, home, namespace: str, smollm2, server_image: str
+    ):
+        """The pod gets the credentials of that registry and of no other; uninstalling takes them away again."""
+        login = home / "auth.json"
+        here = base64.b64encode(f"{PRIVATE_USER}:{PRIVATE_PASSWORD}".encode()).decode()
+        login.write_text(json.dumps({"auths": {PRIVATE_REGISTRY: {"auth": here}, "other.example.com": {"auth": here}}}))
+        user = terminal(cluster, home, namespace)
+        access = ("--plain-http", "--authfile", login)
+        image = user.modelcar("push", smollm2, f"{PRIVATE_REGISTRY}/models/tiny:1", *access).out.strip()
+        user.modelcar(
+            *("install", "demo", image, *access, "-n", namespace, "--server-image", server_image, "--no-route"),
+            *("--context-length", "2048", "--set", "server.resources.requests.cpu=100m", "--timeout", "4m"),
+        )
+        secret = json.loads(user.kubectl("get", "secret", "demo-pull", "-o", "json").out)
+        config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+        assert list(config["auths"]) == [PRIVATE_REGISTRY]
+        assert chat(user).strip() == ANSWER
+        assert PRIVATE_PASSWORD not in user.helm("get", "all", "demo").out
+        user.modelcar("uninstall", "demo", "-n", namespace, "--delete-storage")
+        user.kubectl("wait", "--for=delete", "pvc/demo-modelcar-models", "--timeout=60s")
+        left = user.kubectl("get", "secret,pvc", "-o", "name").out.split()
+        assert [name for name in left if "demo" in name] == []
+
+    def test_wrong_password_is_found_before_anything_is_made(self, cluster: Cluster, home, namespace: str):
+        """The registry's no is exit code 3, and the namespace stays empty."""
+        login = home / "wrong.json"
+        login.write_text(json.dumps({"auths": {PRIVATE_REGISTRY: {"auth": base64.b64encode(b"me:wrong").decode()}}}))
+        user = terminal(cluster, home, namespace)
+        image = f"{PRIVATE_REGISTRY}/models/tiny:1"
+        done = user.modelcar(
+            "install", "demo", image, "--plain-http", "--authfile", login, "-n", namespace, check=False
+        )
+        assert (done.code, done.out) == (3, "")
+        assert user.kubectl("get", "deploy,pvc,secret", "-o", "name").out == ""
+
+
+class TestPlainKubernetes:
+    """A cluster without OpenShift's Routes."""
+
+    def test_no_route_is_made_and_none_can_be_asked_for(self, cluster: Cluster, user: Terminal, pushed: str):
+        """Chat goes through the API server there; --route says that it cannot be."""
+        definition = cluster.kubectl("get", "crd", "routes.route.openshift.io", "-o", "yaml")
+        arguments = ("install", "demo", pushed, "--plain-http", "-n", user.namespace)
+        cluster.kubectl("delete", "crd", "routes.route.openshift.io")
+        try:
+            shown = user.modelcar(*arguments, "--dry-run=server")
+            refused = user.modelcar(*arguments, "--route", check=False)
+        finally:
+            cluster.kubectl("create", "-f", "-", stdin=definition)
+        assert "kind: Deployment" in shown.out
+        assert "kind: Route" not in shown.out
+        assert (refused.code, refused.err.count("error: ")) == (8, 1)
+
+
+class TestNames:
+    """The plugin speaks by the name that it was called by."""
+
+    @pytest.mark.parametrize("name", ["kubectl", "oc"])
+    def test_help_says_how_it_was_called(self, user: Terminal, name: str):
+        """Usage shows `kubectl modelcar` or `oc modelcar`."""
+        done = user.modelcar("install", "--help", via=name)
+        assert done.out.splitlines()[0].startswith(f"Usage: {name} modelcar install ")
+
+
+class TestRefusals:
+    """What a cluster can refuse, said before or instead of half an install."""
+
+    def test_unknown_namespace(self, user: Terminal, pushed: str):
+        """A namespace that is not there is named."""
+        done = user.modelcar("install", "demo", pushed, "--plain-http", "-n", "nowhere", check=False)
+        assert done.code in (3, 4)
+        assert "nowhere" in done.err
+
+    def test_server_image_that_is_not_there(self, user: Terminal, install: Arguments):
+        """An image that cannot be pulled ends the wait early, with the kubelet's own words."""
+        arguments = [*install("demo", user.namespace), "--server-image", "192.168.77.2:5000/none:1"]
+        done = user.modelcar(*arguments, check=False)
+        assert done.code == 8
+        assert "192.168.77.2:5000/none:1" in done.err
+
+    def test_timeout_names_the_stage_and_leaves_the_install(self, user: Terminal, install: Arguments):
+        """A wait that ends is exit code 9; the pod that cannot be scheduled is the cause."""
+        arguments = [*install("demo", user.namespace, "--set", "accelerator.count=64"), "--timeout", "8s"]
+        done = user.modelcar(*arguments, check=False)
+        assert done.code == 9
+        assert "nvidia.com/gpu" in done.err
+        assert "deployment.apps/demo-modelcar" in user.kubectl("get", "deploy", "-o", "name").out
