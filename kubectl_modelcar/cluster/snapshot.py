@@ -162,7 +162,7 @@ def _events(objects: Objects, body: Json) -> Sequence[Json]:
 def _logs(objects: Objects, pod: Json) -> dict[tuple[str, str], str]:
     puller, server, name = Container.of(pod, PULLER), Container.of(pod, SERVER), name_of(pod)
     logs = {}
-    if puller.has_run and not server.has_run:
+    if puller.has_run and not server.started:
         logs[name, PULLER] = objects.log(name, PULLER, lines=_LOG_LINES)
     if server.has_run and not server.started:
         running = server.state == "running"

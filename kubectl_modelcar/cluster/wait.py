@@ -40,7 +40,9 @@ class _Watch:
 
     def tell(self, stages: Sequence[Stage]) -> None:
         for stage in stages:
-            if stage.state != "pending" and self.told.get(stage.name) != stage:
+            before = self.told.get(stage.name)
+            is_news = before is None or stage.state != before.state or stage.detail != before.detail
+            if stage.state != "pending" and is_news and not (before and before.state == stage.state == "done"):
                 self.told[stage.name] = stage
                 self.progress.stage(stage.name, stage.state, stage.detail)
 

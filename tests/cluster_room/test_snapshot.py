@@ -72,10 +72,14 @@ class TestReadSnapshot:
         [
             pytest.param(pod(puller=waiting()), {}, id="nothing runs"),
             pytest.param(pod(puller=running()), {(POD, "puller"): "pull"}, id="puller"),
-            pytest.param(pod(puller=ended(), server=running(started=False)), {(POD, "server"): "serve"}, id="server"),
+            pytest.param(
+                pod(puller=ended(), server=running(started=False)),
+                {(POD, "puller"): "pull", (POD, "server"): "serve"},
+                id="server",
+            ),
             pytest.param(
                 pod(puller=ended(), server=waiting("CrashLoopBackOff", restarts=1, last={"exitCode": 1})),
-                {(POD, "server"): "crash"},
+                {(POD, "puller"): "pull", (POD, "server"): "crash"},
                 id="the log of the crash",
             ),
             pytest.param(pod(puller=ended(), server=running()), {}, id="all is well"),

@@ -50,6 +50,8 @@ class TestWaitForRelease:
             lambda: api.add("pods", pod(puller=running())),
             lambda: api.logs.update({(POD, "puller"): "puller: 50% 1/2\n"}),
             lambda: None,
+            lambda: api.logs.update({(POD, "puller"): "puller: done in 1.4 s\n"}),
+            lambda: api.add("pods", pod(puller=ended(), server=running(started=False))),
             lambda: api.add("pods", READY),
         )
         wait(client, watcher, time)
@@ -61,7 +63,9 @@ class TestWaitForRelease:
             "done server image",
             "waiting model: the puller starts",
             "waiting model: 50% 1/2",
-            "done model",
+            "waiting model: done in 1.4 s",
+            "done model: done in 1.4 s",
+            "waiting server: it starts",
             "done server",
             "done ready",
         ]
