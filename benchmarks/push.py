@@ -36,10 +36,9 @@ def commands(model: Path, host: str, digests: dict[str, str], *, slow: bool) -> 
 
 def _floor(host: str, digests: dict[str, str]) -> str:
     lines = "\n".join(f"{name} {digest}" for name, digest in digests.items())
-    one = (
-        f'where=$(curl -sf -X POST -D - -o /dev/null http://{host}/v2/floor/blobs/uploads/ | tr -d "\\r" | sed -n "s/^Location: //p"); '
-        'curl -sf -T "$0" -H "Content-Type: application/octet-stream" -o /dev/null "$where&digest=$1"'
-    )
+    begin = f"curl -sf -X POST -D - -o /dev/null http://{host}/v2/floor/blobs/uploads/"
+    where = f"where=$({begin} | tr -d '\\r' | sed -n 's/^Location: //p')"
+    one = f'{where}; curl -sf -T "$0" -H \'Content-Type: application/octet-stream\' -o /dev/null "$where&digest=$1"'
     return f"printf '%s\\n' {shlex.quote(lines)} | xargs -P4 -n2 sh -c {shlex.quote(one)}"
 
 

@@ -38,7 +38,7 @@ class Terminal:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def modelcar(self, *arguments: object, via: str = "kubectl", check: bool = True) -> Done:
-        """Run `kubectl modelcar ...` (or `oc modelcar ...`) as a plugin of the real kubectl, from a shell as people do."""
+        """Run `kubectl modelcar ...` (or `oc ...`) as a plugin of the real kubectl, from a shell as people do."""
         return self.run("bash", "-c", '"$0" "$@"', self.home / "bin" / via, "modelcar", *arguments, check=check)
 
     def kubectl(self, *arguments: object, check: bool = True) -> Done:
