@@ -23,6 +23,7 @@ from kubectl_modelcar.cluster import (
     give_ca,
     give_pull_secret,
     labels_of,
+    name_of,
     pull_name,
     wait_for_release,
 )
@@ -307,6 +308,11 @@ def _check_namespace(request: InstallRequest, cluster: InstallCluster) -> None:
 
 def _claim_size(release: str, cluster: InstallCluster) -> str | None:
     for claim in cluster.list(CLAIMS, labels=labels_of(release)):
+        if claim["metadata"].get("deletionTimestamp"):
+            raise ClusterFailure(
+                f"cannot install {release}: its claim {name_of(claim)} is still being deleted",
+                "try again when the old pod is gone",
+            )
         size = ((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage")
         if size:
             return str(size)

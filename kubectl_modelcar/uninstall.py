@@ -27,7 +27,8 @@ def uninstall(name: str, cluster: Objects, helm: Helm, *, delete_storage: bool) 
     Raises NotFoundOrRefused where there is nothing of that name, and what helm and the cluster raise.
     """
     existed = helm.uninstall(name, cluster.namespace)
-    claims = [name_of(claim) for claim in cluster.list(CLAIMS, labels=labels_of(name))]
+    present = cluster.list(CLAIMS, labels=labels_of(name))
+    claims = [name_of(claim) for claim in present if not claim["metadata"].get("deletionTimestamp")]
     if not existed and not (delete_storage and claims):
         kept = f"; its claim {', '.join(claims)} is still there" if claims else ""
         raise NotFoundOrRefused(

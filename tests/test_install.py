@@ -308,6 +308,16 @@ class TestRefusals:
             stage.install(**more)
         assert (caught.value.message, stage.made, stage.helm.requests) == (message, [], [])
 
+    def test_a_claim_that_is_going(self, stage, api):
+        """helm would take over a claim that is gone a moment later."""
+        api.add("persistentvolumeclaims", claim(deletionTimestamp="2026-11-24T10:00:00Z"))
+        with pytest.raises(ClusterFailure) as caught:
+            stage.install()
+        assert (caught.value.message, stage.made) == (
+            "cannot install g: its claim g-modelcar-models is still being deleted",
+            [],
+        )
+
     @pytest.mark.parametrize(
         "contents",
         [{}, {"model.safetensors": "x"}, {"sub/config.json": "{}"}],

@@ -65,6 +65,11 @@ class TestUninstall:
         uninstall("g", cluster, helm, delete_storage=False)
         assert uninstall("g", cluster, helm, delete_storage=True).deleted_claims == [CLAIM]
 
+    def test_a_claim_that_is_going(self, cluster, api, helm):
+        """A claim that waits for its pod to end counts as gone."""
+        api.add("persistentvolumeclaims", claim(deletionTimestamp="2026-11-24T10:00:00Z"))
+        assert uninstall("g", cluster, helm, delete_storage=False).kept_claims == []
+
     def test_twice(self, cluster, helm):
         """The second time there is only the claim, and that is said."""
         uninstall("g", cluster, helm, delete_storage=False)

@@ -2,13 +2,13 @@
 
 import re
 
-from kubectl_modelcar.errors import ClusterFailure, InvalidInput, ModelcarError, NetworkGaveUp, NotAuthorised
+from kubectl_modelcar.cluster.refusals import rbac_denial
+from kubectl_modelcar.errors import ClusterFailure, InvalidInput, ModelcarError, NetworkGaveUp
 from kubectl_modelcar.text import one_line
 
 __all__ = ["helm_error", "says_not_found"]
 
 _DEBUG_ADVICE = "Use --debug flag to render out invalid YAML"
-_RBAC = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"')
 _CHART_REFUSAL = re.compile(r"execution error at \([^)]*\): (?P<text>.*)", re.DOTALL)
 _OUR_WORDS: tuple[tuple[str, type[ModelcarError], str], ...] = (
     (
@@ -46,13 +46,8 @@ def helm_error(stderr: str, *, doing: str, name: str, namespace: str) -> Modelca
     """Return the error for what helm wrote; `doing` is what we wanted: `install`."""
     text = _said(stderr)
     place = {"name": name, "ns": namespace}
-    denied = _RBAC.search(text)
-    if denied:
-        return NotAuthorised(
-            f"cannot {doing} {name} in namespace {namespace}: the cluster does not allow {denied['user']} to "
-            f"{denied['verb']} {denied['resource']}",
-            f"ask for the role edit; check: kubectl auth can-i {denied['verb']} {denied['resource']} -n {namespace}",
-        )
+    if denial := rbac_denial(text, f"{doing} {name}", namespace):
+        return denial
     if refused := _CHART_REFUSAL.search(text):
         return InvalidInput(f"the chart cannot {doing} that: {one_line(refused['text'])}")
     for words, error, hint in _OUR_WORDS:

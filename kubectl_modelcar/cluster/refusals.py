@@ -10,7 +10,7 @@ from http import HTTPStatus
 from kubectl_modelcar.errors import ClusterFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
 from kubectl_modelcar.text import one_line
 
-__all__ = ["Conflict", "refusal"]
+__all__ = ["Conflict", "rbac_denial", "refusal"]
 
 _RBAC = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"')
 
@@ -38,14 +38,21 @@ def refusal(status: int, body: bytes, *, doing: str, server: str, namespace: str
     return ClusterFailure(f"cannot {doing}: the cluster says: {message}")
 
 
-def _forbidden(message: str, doing: str, namespace: str) -> ModelcarError:
+def rbac_denial(message: str, what: str, namespace: str) -> NotAuthorised | None:
+    """Return the error for a text in which RBAC says no to `what` (`make secrets x`); None for any other text."""
     denied = _RBAC.search(message)
-    if denied:
-        return NotAuthorised(
-            f"cannot {doing} in namespace {namespace}: the cluster does not allow {denied['user']} to "
-            f"{denied['verb']} {denied['resource']}",
-            f"ask for the role edit; check: kubectl auth can-i {denied['verb']} {denied['resource']} -n {namespace}",
-        )
+    if denied is None:
+        return None
+    verb, resource = denied["verb"], denied["resource"]
+    return NotAuthorised(
+        f"cannot {what} in namespace {namespace}: the cluster does not allow {denied['user']} to {verb} {resource}",
+        f"check -n, or ask for the role edit; see: kubectl auth can-i {verb} {resource} -n {namespace}",
+    )
+
+
+def _forbidden(message: str, doing: str, namespace: str) -> ModelcarError:
+    if denial := rbac_denial(message, doing, namespace):
+        return denial
     if "being terminated" in message:
         return ClusterFailure(
             f"cannot {doing}: namespace {namespace} is being deleted", "wait until it is gone, or use another"

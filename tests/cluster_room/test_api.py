@@ -205,7 +205,7 @@ REFUSALS = [
         {"forbidden": {("create", "secrets")}},
         NotAuthorised,
         "cannot make secrets x in namespace models: the cluster does not allow dev to create secrets",
-        "ask for the role edit; check: kubectl auth can-i create secrets -n models",
+        "check -n, or ask for the role edit; see: kubectl auth can-i create secrets -n models",
         id="403",
     ),
     pytest.param(

@@ -35,7 +35,7 @@ CASES = [
         'in API group "" in the namespace "models"',
         NotAuthorised,
         "cannot install g in namespace models: the cluster does not allow dev to list secrets",
-        "ask for the role edit; check: kubectl auth can-i list secrets -n models",
+        "check -n, or ask for the role edit; see: kubectl auth can-i list secrets -n models",
         id="rbac",
     ),
     pytest.param(

@@ -58,10 +58,10 @@ def pod(*, puller=None, server=None, scheduled=True, ready=False, name=POD, owne
     }
 
 
-def claim(*, phase="Bound", size="20Gi", name="g-modelcar-models"):
+def claim(*, phase="Bound", size="20Gi", name="g-modelcar-models", **metadata):
     """Return the release's claim."""
     return {
-        "metadata": {"name": name, "labels": LABELS},
+        "metadata": {"name": name, "labels": LABELS, **metadata},
         "spec": {"resources": {"requests": {"storage": size}}},
         "status": {"phase": phase, **({"capacity": {"storage": size}} if phase == "Bound" else {})},
     }
