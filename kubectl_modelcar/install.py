@@ -12,6 +12,7 @@ from kubectl_modelcar.cluster import (
     ROUTE_API,
     Clock,
     Helm,
+    NoWayThere,
     Overrides,
     ProxyingObjects,
     Reached,
@@ -176,8 +177,10 @@ class Installed:
     """HOST/REPO@DIGEST."""
     revision: int
     plan: ServingPlan
+    ready: bool
+    """Whether its pods are known to serve; False where nobody waited for that."""
     reached: Reached | None = None
-    """Where it answers; None where nobody waited for that."""
+    """Where it gave its first token; None where nobody waited, or where no way of ours leads there."""
     first_token_seconds: float | None = None
     api_key_secret: str | None = None
 
@@ -214,14 +217,15 @@ def install(request: InstallRequest, image: ModelImage, cluster: InstallCluster,
     reached, seconds = None, None
     if request.wait:
         wait_for_release(cluster, request.name, progress=means.progress, timeout=request.timeout, clock=means.clock)
-        if surroundings.route or not surroundings.api_key_secret:
-            reached, seconds = _ask(request, cluster, means)
+        if request.wishes.replicas != 0:
+            reached, seconds = _ask(request, surroundings, cluster, means)
     return Installed(
         request.name,
         request.namespace,
         f"{request.reference}@{model.digest}",
         applied.revision,
         plan,
+        request.wait and request.wishes.replicas != 0,
         reached,
         seconds,
         surroundings.api_key_secret,
@@ -327,8 +331,6 @@ def _warn(request: InstallRequest, surroundings: Surroundings, progress: Progres
         )
     if surroundings.route and not surroundings.api_key_secret:
         progress.warn("without an API key whoever reaches the Route can use the model")
-    if surroundings.api_key_secret and not surroundings.route:
-        progress.warn("the way through the API server cannot carry an API key: chat needs a Route or a forwarded port")
 
 
 def _release(request: InstallRequest, chart: Path, plan: ServingPlan) -> ReleaseRequest:
@@ -345,13 +347,19 @@ def _give(request: InstallRequest, surroundings: Surroundings, cluster: InstallC
         give_ca(cluster, request.name, request.registry_ca)
 
 
-def _ask(request: InstallRequest, cluster: InstallCluster, means: Means) -> tuple[Reached | None, float | None]:
+def _ask(
+    request: InstallRequest, surroundings: Surroundings, cluster: InstallCluster, means: Means
+) -> tuple[Reached | None, float | None]:
     """Ask the model for one token by the way that a chat takes: /health says nothing about the weights."""
-    if request.wishes.replicas == 0:
-        return None, None
     name, deadline = "first token", means.clock.now() + _FIRST_TOKEN_PATIENCE
     while True:
-        reached = Releases(cluster).reach(request.name)
+        try:
+            reached = Releases(cluster).reach(request.name)
+        except NoWayThere as error:
+            if not surroundings.route:  # an API key and no Route: as it was asked for
+                means.progress.warn(f"{error.message}; {error.hint}")
+                return None, None
+            raise
         means.progress.stage(name, "waiting", f"by the {reached.via}")
         try:
             seconds = means.first_token(reached)

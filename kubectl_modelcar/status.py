@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubectl_modelcar.cluster import (
+    NoWayThere,
     ProxyingObjects,
     Reached,
     Releases,
@@ -12,7 +13,7 @@ from kubectl_modelcar.cluster import (
     stages_of,
     wait_for_release,
 )
-from kubectl_modelcar.errors import ClusterFailure, NotFoundOrRefused
+from kubectl_modelcar.errors import NotFoundOrRefused
 from kubectl_modelcar.progress import Progress
 
 __all__ = ["Status", "status"]
@@ -54,5 +55,5 @@ def status(name: str, cluster: ProxyingObjects, progress: Progress, *, watch_for
 def _reached(name: str, cluster: ProxyingObjects) -> Reached | None:
     try:
         return Releases(cluster).reach(name)
-    except ClusterFailure:
+    except NoWayThere:
         return None  # an API key without a Route: it is ready, and a forwarded port leads to it

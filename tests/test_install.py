@@ -225,12 +225,22 @@ class TestFirstToken:
         assert len(stage.asked) == 1
 
     def test_key_without_a_route(self, stage):
-        """There is no way to ask, and that is said."""
+        """Asked for like that, it is ready, and the way that is left is said."""
         done = stage.install(api_key=True)
-        assert (done.reached, stage.warnings) == (
+        assert (done.ready, done.reached, len(stage.warnings), "port-forward" in stage.warnings[0]) == (
+            True,
             None,
-            ["warning: the way through the API server cannot carry an API key: chat needs a Route or a forwarded port"],
+            1,
+            True,
         )
+
+    def test_key_and_no_router(self, stage, api):
+        """A Route that was to be and is not is an error."""
+        api.apis.add(ROUTES)
+        stage.helm = FakeHelm(lambda request: (stage._apply(request), api.add("routes", route())))
+        with pytest.raises(ClusterFailure) as caught:
+            stage.install()
+        assert "has no admitted Route" in caught.value.message
 
 
 class TestWarnings:

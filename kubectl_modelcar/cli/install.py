@@ -212,10 +212,12 @@ def _explain(reasons: Sequence[Reason]) -> None:
 
 def _text(done: Installed) -> str:
     chat = f"{command_name()} chat {done.name} -n {done.namespace}"
-    if done.reached is None:
+    if not done.ready:
         return f"Watch: {command_name()} status {done.name} -n {done.namespace} -w\nChat:  {chat}"
-    url = done.reached.public_url or f"{done.reached.inside}/v1 (inside the cluster)"
-    lines = [f"URL:  {url}"]
+    lines = []
+    if done.reached is not None:
+        url = done.reached.public_url or f"{done.reached.inside}/v1 (inside the cluster)"
+        lines.append(f"URL:  {url}")
     if done.api_key_secret:
         template = "'{{index .data \"api-key\" | base64decode}}'"
         lines.append(f"Key:  kubectl get secret {done.api_key_secret} -n {done.namespace} -o go-template={template}")
@@ -229,7 +231,7 @@ def _json(done: Installed) -> dict[str, Any]:
         "namespace": done.namespace,
         "image": done.image,
         "revision": done.revision,
-        "ready": reached is not None,
+        "ready": done.ready,
         "url": None if reached is None else reached.public_url,
         "insideUrl": None if reached is None else reached.inside,
         "via": None if reached is None else reached.via,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubectl_modelcar.cluster.objects import CLAIMS, ROUTE_API, Objects, name_of
 from kubectl_modelcar.cluster.options import ClusterOptions
-from kubectl_modelcar.cluster.reach import ProxyingObjects, Reached, Releases
+from kubectl_modelcar.cluster.reach import NoWayThere, ProxyingObjects, Reached, Releases
 from kubectl_modelcar.cluster.release import Helm, Overrides, Release, ReleaseRequest
 from kubectl_modelcar.cluster.secrets import (
     API_KEY,
@@ -36,6 +36,7 @@ __all__ = [
     "Clock",
     "ClusterOptions",
     "Helm",
+    "NoWayThere",
     "Objects",
     "Overrides",
     "ProxyingObjects",

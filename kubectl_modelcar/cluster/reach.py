@@ -11,10 +11,14 @@ from kubectl_modelcar.cluster.objects import DEPLOYMENTS, ROUTES, SECRETS, SERVI
 from kubectl_modelcar.cluster.snapshot import SERVER, labels_of
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, NotFoundOrRefused
 
-__all__ = ["ProxyingObjects", "Reached", "Releases"]
+__all__ = ["NoWayThere", "ProxyingObjects", "Reached", "Releases"]
 
 _PORT = "http"
 """The chart's name of the Service's port."""
+
+
+class NoWayThere(ClusterFailure):
+    """A release runs, and neither a Route nor the API server can lead a chat to it."""
 
 
 class ProxyingObjects(Objects, Protocol):
@@ -89,7 +93,7 @@ class Releases:
             return Reached(f"https://{host}", headers, self.objects.ssl_context(public=True), model, "route", inside)
         if key:
             # The proxy takes Authorization for itself: what the server needs never reaches it.
-            raise ClusterFailure(
+            raise NoWayThere(
                 f"release {release} asks for an API key and has no admitted Route, and the way through the API server "
                 "cannot carry a key",
                 f"kubectl port-forward service/{name_of(service)} 8000:{_PORT} -n {self.objects.namespace}, then "

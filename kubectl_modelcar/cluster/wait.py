@@ -71,7 +71,7 @@ def wait_for_release(
                 return stages
             held_up = watch.held_up_for(stuck)
             if stuck.name == "route" and stuck.state == "waiting" and held_up >= _ROUTER_LIMIT:
-                progress.warn("no router has admitted the Route; the model answers through the API server only")
+                progress.warn("no router has admitted the Route")
                 return stages
             if stuck.state == "failed" and held_up >= stuck.patience:
                 raise ClusterFailure(

@@ -144,7 +144,7 @@ class TestWaitForRelease:
         time = FakeTime()
         wait(client, watcher, time, timeout=1000.0)
         assert (watcher.lines[-1], time.seconds) == (
-            "warning: no router has admitted the Route; the model answers through the API server only",
+            "warning: no router has admitted the Route",
             60.0,
         )
 
