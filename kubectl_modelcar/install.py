@@ -31,12 +31,12 @@ from kubectl_modelcar.cluster import (
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, NetworkGaveUp, NotFoundOrRefused
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.serving import (
-    Architecture,
-    ModelFacts,
+    ModelImage,
     Reason,
     ServingPlan,
     Surroundings,
     Wishes,
+    describe_model,
     plan_serving,
 )
 
@@ -55,51 +55,10 @@ __all__ = [
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _LONGEST_NAME = 53
 """helm's limit: it makes names of 63 characters from it."""
-_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
-_CONFIGS = ("config.json", "params.json")
-"""What vLLM reads a model's shape from: Hugging Face's file, or Mistral's."""
 _FIRST_TOKEN_PATIENCE = 60.0
 """Seconds; a router needs some to learn of a new endpoint, and answers 503 meanwhile."""
 _BETWEEN_ASKS = 2.0
 _LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?/")
-
-
-class ImageFile(Protocol):
-    """A file of a model image."""
-
-    @property
-    def path(self) -> str:
-        """Its path below the model's folder."""
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-
-
-class Manifest(Protocol):
-    """The manifest of an image."""
-
-    @property
-    def digest(self) -> str:
-        """Its digest."""
-
-
-class ModelImage(Protocol):
-    """A model image that can be read."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """Its manifest."""
-
-    @property
-    def needs_credentials(self) -> bool:
-        """Whether nobody may read it without logging in."""
-
-    def files(self) -> Sequence[ImageFile]:
-        """Return the model's files."""
-
-    def read_file(self, path: str) -> bytes:
-        """Return one of them."""
 
 
 class InstallCluster(ProxyingObjects, Protocol):
@@ -202,7 +161,7 @@ def install(request: InstallRequest, image: ModelImage, cluster: InstallCluster,
     Raises what its parts raise; whatever can be refused is refused before anything is made.
     """
     _check_namespace(request, cluster)
-    model = describe_model(request, image)
+    model = describe_model(image, reference=request.reference, tag=request.tag)
     surroundings = look_around(request, image, cluster)
     plan = plan_serving(model, request.wishes, surroundings)
     _warn(request, surroundings, means.progress)
@@ -239,7 +198,7 @@ def preview(
 
     Without a cluster it is what a plain Kubernetes gets. Raises what its parts raise.
     """
-    model = describe_model(request, image)
+    model = describe_model(image, reference=request.reference, tag=request.tag)
     if cluster is not None and server:
         _check_namespace(request, cluster)
     plan = plan_serving(model, request.wishes, look_around(request, image, cluster))
@@ -247,28 +206,6 @@ def preview(
         release = _release(request, chart, plan)
         manifests = helm.dry_run(release) if server else helm.render(release)
     return Preview(manifests, f"{request.reference}@{model.digest}", plan.reasons, plan.values())
-
-
-def describe_model(request: InstallRequest, image: ModelImage) -> ModelFacts:
-    """Read from the image what serving depends on.
-
-    Raises NotFoundOrRefused for an image that is no modelcar.
-    """
-    files = {file.path: file.size for file in image.files()}
-    config = next((path for path in _CONFIGS if path in files), None)
-    if config is None:
-        raise NotFoundOrRefused(
-            f"{request.reference} is no modelcar: it holds no model with a config.json",
-            "look inside: kubectl modelcar inspect IMAGE",
-        )
-    return ModelFacts(
-        reference=request.reference,
-        digest=image.manifest.digest,
-        tag=request.tag,
-        total_bytes=sum(files.values()),
-        weight_bytes=sum(size for path, size in files.items() if path.endswith(_WEIGHTS)),
-        architecture=Architecture.from_config(image.read_file(config)) if config == "config.json" else None,
-    )
 
 
 def look_around(request: InstallRequest, image: ModelImage, cluster: InstallCluster | None) -> Surroundings:

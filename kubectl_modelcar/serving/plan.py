@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from kubectl_modelcar.errors import InvalidInput
-from kubectl_modelcar.serving.architecture import Architecture
+from kubectl_modelcar.serving.model import ModelFacts
 from kubectl_modelcar.serving.quantity import format_bytes, parse_quantity
 from kubectl_modelcar.serving.sizing import (
     Sized,
@@ -21,7 +21,6 @@ from kubectl_modelcar.serving.sizing import (
 
 __all__ = [
     "Accelerator",
-    "ModelFacts",
     "Reason",
     "ServerImage",
     "ServingPlan",
@@ -44,20 +43,6 @@ class Accelerator(StrEnum):
 
     NVIDIA = "nvidia"
     CPU = "cpu"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """The model image, as far as serving it depends on it."""
-
-    reference: str
-    """HOST/REPO."""
-    digest: str
-    tag: str
-    total_bytes: int
-    weight_bytes: int
-    architecture: Architecture | None
-    """None where the model has no `config.json` that says it."""
 
 
 @dataclass(frozen=True, slots=True)
