@@ -292,14 +292,13 @@ def _ask(
     while True:
         try:
             reached = Releases(cluster).reach(request.name)
-        except NoWayThere as error:
-            if not surroundings.route:  # an API key and no Route: as it was asked for
-                means.progress.warn(f"{error.message}; {error.hint}")
-                return None, None
-            raise
-        means.progress.stage(name, "waiting", f"by the {reached.via}")
-        try:
+            means.progress.stage(name, "waiting", f"by the {reached.via}")
             seconds = means.first_token(reached)
+        except NoWayThere as error:
+            if surroundings.route:
+                raise
+            means.progress.warn(f"{error.message}; {error.hint}")  # an API key and no Route: as it was asked for
+            return None, None
         except NetworkGaveUp:
             if means.clock.now() >= deadline:
                 means.progress.stage(name, "failed")

@@ -8,12 +8,14 @@ from kubectl_modelcar.cluster.objects import Objects
 from kubectl_modelcar.cluster.snapshot import Snapshot, read_snapshot
 from kubectl_modelcar.cluster.stage import Stage
 from kubectl_modelcar.cluster.stages import stages_of, stuck_at
-from kubectl_modelcar.errors import ClusterFailure, NetworkGaveUp, WaitTimedOut
+from kubectl_modelcar.errors import ClusterFailure, NetworkGaveUp, NotAuthorised, WaitTimedOut
 from kubectl_modelcar.progress import Progress
 
-__all__ = ["Clock", "report", "wait_for_release"]
+__all__ = ["Clock", "wait_for_release"]
 
 _PAUSE = 1.0
+_READS_ROLES = 30.0
+"""Seconds after its start in which an API server may still refuse everybody."""
 _ROUTER_LIMIT = 60.0
 """Seconds that a Route alone may hold up a release: the API server leads to the model too."""
 
@@ -36,6 +38,8 @@ class _Watch:
     told: dict[str, Stage] = field(default_factory=dict)
     since: dict[str, float] = field(default_factory=dict)
     """Since when a stage has been what holds things up, in the same state."""
+    cut_off_at: float | None = None
+    """When the API server last did not answer."""
     cut_off: bool = False
 
     def tell(self, stages: Sequence[Stage]) -> None:
@@ -45,6 +49,10 @@ class _Watch:
             if stage.state != "pending" and is_news and not (before and before.state == stage.state == "done"):
                 self.told[stage.name] = stage
                 self.progress.stage(stage.name, stage.state, stage.detail)
+
+    def is_just_back(self) -> bool:
+        """Tell whether the API server started a moment ago: it refuses everybody until it has read its roles."""
+        return self.cut_off_at is not None and self.clock.now() - self.cut_off_at < _READS_ROLES
 
     def held_up_for(self, stage: Stage) -> float:
         key = f"{stage.name} {stage.state}"
@@ -86,18 +94,15 @@ def wait_for_release(
         raise
 
 
-def report(stages: Sequence[Stage], progress: Progress) -> None:
-    """Show stages once."""
-    for stage in stages:
-        if stage.state != "pending":
-            progress.stage(stage.name, stage.state, stage.detail)
-
-
 def _look(objects: Objects, release: str, watch: _Watch) -> tuple[Snapshot | None, Sequence[Stage]]:
     """Return the stages, or none while the API server is away: it may restart, and then we go on."""
     try:
         snapshot = read_snapshot(objects, release)
-    except NetworkGaveUp as error:
+    except (NetworkGaveUp, NotAuthorised) as error:
+        if isinstance(error, NetworkGaveUp):
+            watch.cut_off_at = watch.clock.now()
+        elif not watch.is_just_back():
+            raise
         if not watch.cut_off:
             watch.progress.warn(f"{error.message}; still trying")
         watch.cut_off = True

@@ -3,7 +3,7 @@
 import pytest
 
 from kubectl_modelcar.cluster import ClusterOptions, connect, wait_for_release
-from kubectl_modelcar.errors import ClusterFailure, WaitTimedOut
+from kubectl_modelcar.errors import ClusterFailure, NotAuthorised, WaitTimedOut
 from tests.fakes.cluster_objects import (
     POD,
     claim,
@@ -126,6 +126,20 @@ class TestWaitForRelease:
         assert [line for line in watcher.lines if line.startswith("warning")] == [
             f"warning: cannot list deployments: the cluster at {api.url} is in trouble (no reason given); still trying"
         ]
+
+    def test_api_server_has_no_roles_yet(self, client, api, watcher):
+        """After a restart it refuses everybody for a while, which is not believed."""
+        denial = b'{"message": "deployments is forbidden: User \\"dev\\" cannot list resource \\"deployments\\""}'
+        api.add("pods", READY)
+        api.faults += [Fault("deployments", 503), Fault("deployments", 403, denial, times=3)]
+        wait(client, watcher, FakeTime())
+        assert watcher.lines[-1] == "done ready"
+
+    def test_rights_that_are_gone(self, client, api, watcher):
+        """Without a restart a refusal is one."""
+        api.forbidden.add(("list", "deployments"))
+        with pytest.raises(NotAuthorised):
+            wait(client, watcher, FakeTime())
 
     def test_api_server_stays_away(self, client, api, watcher):
         """The timeout holds then too."""
