@@ -1,6 +1,4 @@
-"""What the tests of the cluster room share: a sealed home, a fake API server."""
-
-import os
+"""What the tests of the cluster room share: no kubeconfig but their own, a fake API server."""
 
 import pytest
 
@@ -8,11 +6,9 @@ from tests.fakes.kube_api import FakeKubeApi
 
 
 @pytest.fixture(autouse=True)
-def sealed(monkeypatch, tmp_path):
-    """Keep the machine's own kubeconfig, helm settings and proxies out."""
-    for name in [n for n in os.environ if n.startswith(("HELM_", "KUBE")) or n.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+def no_kubeconfig(sealed, monkeypatch):  # noqa: ARG001  after the home is sealed
+    """Look for kubeconfigs where they are by default: in the sealed home."""
+    monkeypatch.delenv("KUBECONFIG")
 
 
 @pytest.fixture

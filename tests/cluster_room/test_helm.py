@@ -1,7 +1,6 @@
 """Tests of finding and running helm."""
 
 import json
-import os
 import stat
 import sys
 from pathlib import Path
@@ -9,12 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kubectl_modelcar.chart import chart_dir
 from kubectl_modelcar.cluster import ClusterOptions
 from kubectl_modelcar.cluster.helm import HelmProgram, find_helm
+from kubectl_modelcar.cluster.kubeconfig import cut_down
 from kubectl_modelcar.cluster.release import Overrides, Release, ReleaseRequest
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, LocalFailure, NetworkGaveUp
 from tests.fakes.programs import FakePrograms
-from tests.tools import ToolError, tool
 
 RELEASE = {"name": "g", "namespace": "models", "version": 3, "info": {"status": "deployed"}, "manifest": "---\nx: 1\n"}
 REQUEST = ReleaseRequest("g", "models", Path("/chart"), {"replicas": 1})
@@ -174,14 +174,6 @@ DIGEST = "sha256:" + "1" * 64
 VALUES = {"model": {"image": {"reference": "quay.io/me/granite", "digest": DIGEST}}, "server": {"port": 9000}}
 
 
-def real_helm():
-    """Return a real helm program's path, or skip."""
-    try:
-        return str(tool("helm"))
-    except ToolError as error:
-        pytest.skip(str(error))
-
-
 def helms():
     return [
         pytest.param("program", marks=pytest.mark.real),
@@ -193,16 +185,16 @@ class TestRealHelm:
     """The program and the library, on the real chart."""
 
     @pytest.fixture(params=helms())
-    def real(self, request, monkeypatch):
+    def real(self, request, monkeypatch, real_tool):
         if request.param == "program":
-            return find_helm(ClusterOptions(), None, real_helm())
+            return find_helm(ClusterOptions(), None, str(real_tool("helm")))
         pytest.importorskip("helm_python")
         monkeypatch.setenv("PATH", "/nowhere")
         return find_helm(ClusterOptions(), None)
 
     def request_(self, *, values=VALUES, overrides=None):
-        chart = Path(__file__).resolve().parents[2] / "chart"
-        return ReleaseRequest("g", "models", chart, values, overrides or Overrides())
+        with chart_dir() as chart:
+            return ReleaseRequest("g", "models", chart, values, overrides or Overrides())
 
     def rendered(self, real, **request):
         return {item["kind"]: item for item in yaml.safe_load_all(real.render(self.request_(**request)))}
@@ -247,19 +239,12 @@ class TestRealHelm:
             real.render(self.request_(values=values, overrides=overrides))
         assert part in caught.value.message
 
-    @pytest.mark.usefixtures("real")
-    def test_unreachable(self, monkeypatch):
-        """A cluster that is not there is a network error."""
-        kubeconfig = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "m",
-            "contexts": [{"name": "m", "context": {"cluster": "m", "user": "m"}}],
-            "clusters": [{"name": "m", "cluster": {"server": "http://127.0.0.1:1"}}],
-            "users": [{"name": "m", "user": {}}],
-        }
-        binary = None if os.environ["PATH"] == "/nowhere" else real_helm()
+    @pytest.mark.real
+    def test_unreachable(self, monkeypatch, real_tool):
+        """A cluster that is not there is a network error, to both."""
+        monkeypatch.setenv("PATH", "/nowhere")
         options = ClusterOptions(server="http://127.0.0.1:1", as_uid="7")
-        with pytest.raises(NetworkGaveUp):
-            find_helm(options, kubeconfig, binary).status("g", "models")
-        monkeypatch.undo()
+        kubeconfig = cut_down([], options)
+        for binary in (str(real_tool("helm")), None):
+            with pytest.raises(NetworkGaveUp):
+                find_helm(options, kubeconfig, binary).status("g", "models")
