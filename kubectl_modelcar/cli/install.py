@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from kubectl_modelcar.cli.invocation import command_name
 from kubectl_modelcar.cli.options import (
@@ -40,8 +39,10 @@ from kubectl_modelcar.install import (
     preview,
 )
 from kubectl_modelcar.progress import Progress
-from kubectl_modelcar.registry import RegistryAccess, docker_config, find_credential, open_image
 from kubectl_modelcar.serving import Accelerator, Reason, ServerImage, Wishes
+
+if TYPE_CHECKING:
+    from kubectl_modelcar.registry import RegistryAccess
 
 _STAND_IN = "registry.example.com"
 _DRY_RUNS = ("none", "client", "server")
@@ -81,7 +82,7 @@ def command(
     image: str,
     dry_run: str,
     helm_binary: str | None,
-    access: RegistryAccess,
+    access: "RegistryAccess",
     cluster: ClusterOptions,
     output: str,
     progress: Progress,
@@ -92,6 +93,8 @@ def command(
     The values that the model decides are computed; --dry-run=client -v shows them with their reasons. What -f and --set
     say wins.
     """
+    from kubectl_modelcar.registry import open_image  # noqa: PLC0415  the SDKs load when a command runs
+
     check_name(name)
     location = parse_location(image)
     pulled = _in_registry(location, name, dry_run, progress)
@@ -125,7 +128,7 @@ def _in_registry(location: Location, name: str, dry_run: str, progress: Progress
 
 
 def _request(
-    name: str, namespace: str, image: ImageReference, access: RegistryAccess, options: dict[str, Any]
+    name: str, namespace: str, image: ImageReference, access: "RegistryAccess", options: dict[str, Any]
 ) -> InstallRequest:
     wishes = Wishes(
         accelerator=Accelerator(options["accelerator"]),
@@ -187,7 +190,9 @@ def _perhaps_a_cluster(
     return api, helm, namespace
 
 
-def _docker_config(image: ImageReference, access: RegistryAccess) -> bytes:
+def _docker_config(image: ImageReference, access: "RegistryAccess") -> bytes:
+    from kubectl_modelcar.registry import docker_config, find_credential  # noqa: PLC0415  as above
+
     credential = find_credential(image, access.authfile)
     if credential is None:  # they were there a moment ago, when the image was read
         raise NotAuthorised(f"there are no credentials for {image.registry} any more", "log in to that registry again")
@@ -244,6 +249,8 @@ def _json(done: Installed) -> dict[str, Any]:
 
 
 def _preview_json(request: InstallRequest, shown: Preview) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415  for dry runs
+
     return {
         "name": request.name,
         "namespace": request.namespace,
