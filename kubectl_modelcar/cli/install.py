@@ -53,7 +53,13 @@ _SHORT = 5.0
 @click.command(name="install", short_help="Serve an image's model on the cluster")
 @click.argument("name")
 @click.argument("image")
-@click.option("--accelerator", type=click.Choice([a.value for a in Accelerator]), default="nvidia", show_default=True)
+@click.option(
+    "--accelerator",
+    type=click.Choice([a.value for a in Accelerator]),
+    default="nvidia",
+    show_default=True,
+    help="What the model runs on.",
+)
 @click.option("--gpus", type=click.IntRange(1), help="GPUs of each pod.  [default: 1]")
 @click.option("--storage-size", metavar="SIZE", help="Size of the claim, such as 40Gi.  [default: twice the model]")
 @click.option("--storage-class", metavar="CLASS", help="Storage class of the claim.  [default: the cluster's]")

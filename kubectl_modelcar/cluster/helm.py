@@ -1,6 +1,7 @@
 """The user's helm program."""
 
 import json
+import re
 import os
 import shutil
 import tempfile
@@ -109,7 +110,7 @@ class HelmProgram:
             )
 
     def _run(self, command: Sequence[str], values: Mapping[str, Any] | None, env: Mapping[str, str]) -> Completed:
-        stdin = None if values is None else json.dumps(values)  # JSON is YAML
+        stdin = None if values is None else as_yaml(values)
         try:
             return self.runner([self.binary, *command], stdin=stdin, env=env, timeout=_RUN_TIMEOUT)
         except (CannotStart, RanTooLong) as error:
@@ -147,3 +148,11 @@ def _output(done: Completed, doing: str, name: str, namespace: str) -> str:
     if not done.succeeded:
         raise helm_error(done.stderr, doing=doing, name=name, namespace=namespace)
     return done.stdout
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Return values as JSON that helm's YAML parser takes.
+
+    JSON is YAML but for two things: its surrogate pairs, and the control characters that JSON may hold bare.
+    """
+    return re.sub("[\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", json.dumps(values, ensure_ascii=False))

@@ -1,12 +1,16 @@
 """The wire: credentials, reading and sending images; an OCI layout folder has the same interface as a registry."""
 
+from typing import TYPE_CHECKING
+
 from kubectl_modelcar.image import LayoutReference, Location
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.base import EMBEDDED, NONE, OpenBase, open_base
 from kubectl_modelcar.registry.credentials import docker_config, find_credential
 from kubectl_modelcar.registry.layout import LayoutTarget
 from kubectl_modelcar.registry.reading import OpenImage, open_image, remembered_layers
-from kubectl_modelcar.registry.upload import RegistryTarget
+
+if TYPE_CHECKING:
+    from kubectl_modelcar.registry.upload import RegistryTarget
 
 __all__ = [
     "EMBEDDED",
@@ -15,7 +19,6 @@ __all__ = [
     "OpenBase",
     "OpenImage",
     "RegistryAccess",
-    "RegistryTarget",
     "docker_config",
     "find_credential",
     "open_base",
@@ -25,8 +28,10 @@ __all__ = [
 ]
 
 
-def open_target(location: Location, access: RegistryAccess) -> RegistryTarget | LayoutTarget:
+def open_target(location: Location, access: RegistryAccess) -> "RegistryTarget | LayoutTarget":
     """Return where an image can be pushed to; nothing is asked or written yet."""
     if isinstance(location, LayoutReference):
         return LayoutTarget(location)
+    from kubectl_modelcar.registry.upload import RegistryTarget  # noqa: PLC0415  the SDK loads for a push alone
+
     return RegistryTarget(location, access)

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import yaml
 
 from kubectl_modelcar.chart import chart_dir
 from kubectl_modelcar.cluster import ClusterOptions
-from kubectl_modelcar.cluster.helm import HelmProgram, find_helm
+from kubectl_modelcar.cluster.helm import HelmProgram, as_yaml, find_helm
 from kubectl_modelcar.cluster.kubeconfig import cut_down
 from kubectl_modelcar.cluster.release import Overrides, Release, ReleaseRequest
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, LocalFailure, NetworkGaveUp
@@ -248,3 +249,27 @@ class TestRealHelm:
         for binary in (str(real_tool("helm")), None):
             with pytest.raises(NetworkGaveUp):
                 find_helm(options, kubeconfig, binary).status("g", "models")
+
+
+class TestAsYaml:
+    """The values as helm reads them from stdin."""
+
+    @pytest.mark.parametrize(
+        "text",
+        ["granite", "\N{GRINNING FACE}", "a\x85b", "\x7f", "\u2028", "é", "{{ .Values }}", "- a: b\n---", '"'],
+        ids=ascii,
+    )
+    def test_the_real_helm_reads_what_was_meant(self, real_tool, tmp_path, text):
+        """Every text comes back from helm's own parser as it went in."""
+        chart = tmp_path / "echo"
+        (chart / "templates").mkdir(parents=True)
+        (chart / "Chart.yaml").write_text("apiVersion: v2\nname: echo\nversion: 0.1.0\n")
+        (chart / "templates" / "text.yaml").write_text("text: {{ .Values.text | toJson }}\n")
+        done = subprocess.run(
+            [real_tool("helm"), "template", "x", chart, "-f", "-"],
+            input=as_yaml({"text": text}),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert yaml.safe_load(done.stdout) == {"text": text}
