@@ -73,14 +73,6 @@ __all__ = [
 # Exit codes, the same as the command line's.
 NOT_AUTHORISED, REFUSED, NETWORK, INTEGRITY, LOCAL = 3, 4, 5, 6, 7
 
-HINTS = {
-    NOT_AUTHORISED: "check the login; in a pod, the pull Secret",
-    REFUSED: "check the name of the image, and that it is one of a model",
-    NETWORK: "check the network and the registry, then try again",
-    INTEGRITY: "the image, or the way to it, is damaged: pull again, and if that does not help push it again",
-    LOCAL: "check the folder or the volume",
-}
-
 FILES_ANNOTATION = "io.github.kubectl-modelcar.files"  # set by `push`: JSON list of {"path", "size", "sha256"?}
 TITLE = "org.opencontainers.image.title"  # image-spec annotations.md
 FILEPATH = "org.cncf.model.filepath"  # ModelPack model-spec 0.0.7 docs/annotations.md
@@ -113,8 +105,7 @@ class PullError(Exception):
 
     def __init__(self, exit_code: int, message: str, hint: str = "") -> None:
         # Parts of the text come from registries and archives: keep it on one line and free of terminal escapes.
-        self.exit_code, self.message = exit_code, _printable(message)
-        self.hint = _printable(hint or HINTS.get(exit_code, ""))
+        self.exit_code, self.message, self.hint = exit_code, _printable(message), _printable(hint)
         super().__init__(self.message)
 
 
@@ -1696,6 +1687,15 @@ def _scopes(text: str) -> dict[str, frozenset[str]]:
 # ---------------------------------------------------------------- the pod's entry
 
 
+HINTS = {
+    NOT_AUTHORISED: "check the pull Secret",
+    REFUSED: "check the name of the image, and that it is one of a model",
+    NETWORK: "check the network and the registry, then try again",
+    INTEGRITY: "the image, or the way to it, is damaged: push it again if a second pull does not help",
+    LOCAL: "check the volume",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Pull a model into a volume and say so in plain lines; return the exit code."""
     options = _options(argv)
@@ -1706,10 +1706,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _say("already complete")
     except PullError as error:
-        _say(f"error: {error.message}")
-        _say(f"hint: {error.hint}")
+        lines = [f"error: {error.message}", f"hint: {error.hint or HINTS[error.exit_code]}"]
+        for line in lines:
+            _say(line)
         with suppress(OSError), open(options.termination_log, "r+") as log:  # noqa: PTH123 ("r+": only where the kubelet made it)
-            log.write(f"puller: error: {error.message}\npuller: hint: {error.hint}\n")
+            log.writelines(f"puller: {line}\n" for line in lines)
         return error.exit_code
     except KeyboardInterrupt:
         _say("interrupted; layers that were verified are kept")

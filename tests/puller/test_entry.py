@@ -83,6 +83,14 @@ class TestRun:
         )
         assert (done.returncode, log.read_text()) == (4, done.stderr)
 
+    def test_an_error_without_a_hint_of_its_own_has_one(self, registry, tmp_path):
+        """There are always two lines, for whoever reads them."""
+        registry.faults.append(Fault(status=405))
+        done = run(f"--reference={registry.host}/x/y", f"--volume={tmp_path}", "--plain-http")
+        assert done.stderr.splitlines()[1:] == [
+            "puller: hint: check the name of the image, and that it is one of a model"
+        ]
+
     def test_a_log_that_is_not_there_is_not_made(self, registry, tmp_path):
         """Outside of a pod there is none."""
         log = tmp_path / "termination-log"

@@ -95,9 +95,9 @@ LAYERS = {
         Layer(tar(("models/config.json", b"old, and longer"), WEIGHTS)),
         Layer(tar(CONFIG)),
     ),
-    "a later layer removes a file and a folder": (
-        Layer(tar(CONFIG, WEIGHTS, ("models/old.bin", b"o"), ("models/old/a", b"a"), ("models/older", b"stays not"))),
-        Layer(tar(("models/.wh.old.bin", b""), ("models/.wh.old", b""), ("models/.wh.older", b""))),
+    "a later layer removes a file and a folder, and nothing that begins like them": (
+        Layer(tar(CONFIG, WEIGHTS, ("models/old.bin", b"o"), ("models/old/a", b"a"))),
+        Layer(tar(("models/.wh.old.bin", b""), ("models/.wh.old", b""), ("models/.wh.config", b""))),
     ),
     "a later layer removes all that was there": (
         Layer(tar(("models/a", b"a"), ("models/b/c", b"c"))),

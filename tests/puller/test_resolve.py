@@ -245,8 +245,3 @@ class TestValues:
         """Registries and archives write into it."""
         error = puller.PullError(4, "a\n\x1b[31mb\u202e", "c\r")
         assert (error.message, error.hint) == (r"a\n\x1b[31mb\u202e", r"c\r")
-
-    @pytest.mark.parametrize("code", [3, 4, 5, 6, 7])
-    def test_every_error_has_a_hint(self, code):
-        """Also where nothing special is known."""
-        assert puller.PullError(code, "no").hint

@@ -305,7 +305,7 @@ class TestLocalFailures:
             puller.pull(source(), image, tmp_path, jobs=1)
         path = tmp_path / f".partial-{image[7:]}" / ".layers/0/config.json"
         assert caught.value.message == f"writing to {path}: {os.strerror(code)}"
-        assert (caught.value.exit_code, bool(caught.value.hint)) == (7, True)
+        assert caught.value.exit_code == 7
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
     def test_a_volume_that_is_a_file_is_named(self, image, source, tmp_path):
