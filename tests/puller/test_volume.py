@@ -149,7 +149,9 @@ class TestInterrupted:
             puller.pull(source(), image, tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
-    @pytest.mark.parametrize("moment", ["a layer is half", "a mark is half", "files are moved", "it is renamed"])
+    @pytest.mark.parametrize(
+        "moment", ["a layer is half", "a mark is half", "a file is lost", "files are moved", "it is renamed"]
+    )
     def test_a_kill_at_any_moment_is_survived(self, image, registry, source, tmp_path, moment):
         """The folder as a killed process leaves it, at each step."""
         puller.pull(source(), image, tmp_path)
@@ -172,6 +174,9 @@ class TestInterrupted:
             (whole / ".complete").unlink()
         else:
             shutil.rmtree(whole)
+        if moment == "a file is lost":
+            (work / "model/a.safetensors").unlink()
+            expected = ["first"]
         if moment in ("a layer is half", "a mark is half"):
             (work / "model/sub/b.safetensors").unlink()
             (work / ".layers/2/sub/b.safetensors").write_bytes(b"b" * 100)
