@@ -1,8 +1,8 @@
 """The user's helm program."""
 
 import json
-import re
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
