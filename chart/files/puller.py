@@ -580,6 +580,18 @@ def _chunks(entry: _Entry, buffer: bytearray) -> Iterator[memoryview]:
         left -= count
 
 
+def _read(readinto: Callable[[memoryview], int], size: int) -> bytes:
+    """Return the next `size` bytes, fewer at the end."""
+    buffer = memoryview(bytearray(size))
+    filled = 0
+    while filled < size:
+        count = readinto(buffer[filled:])
+        if not count:
+            break
+        filled += count
+    return bytes(buffer[:filled])
+
+
 def _find(entries: Iterable[_Entry], path: str, limit: int) -> tuple[bytes | None, bool]:
     """Return the bytes of `path` if it is there, and whether the layer removes it from the layers below."""
     removed = False
@@ -609,14 +621,7 @@ class _Blob(io.RawIOBase):
 
     def peek(self, size: int) -> bytes:
         """Return up to `size` first bytes without consuming them; to be called first."""
-        buffer = memoryview(bytearray(min(size, self._layer.size)))
-        filled = 0
-        while filled < len(buffer):
-            count = self.readinto(buffer[filled:])
-            if not count:
-                break
-            filled += count
-        self._head = bytes(buffer[:filled])
+        self._head = _read(self.readinto, min(size, self._layer.size))
         return self._head
 
     def readinto(self, buffer: WriteableBuffer) -> int:
@@ -731,14 +736,7 @@ class _Forward:
     def read(self, size: int) -> bytes:
         if size > MIB:  # a name or PAX record, which tarfile reads whole
             raise PullError(INTEGRITY, f"the layer {self._layer.digest} has a tar header of {size} bytes")
-        buffer = memoryview(bytearray(size))
-        filled = 0
-        while filled < size:
-            count = self.readinto(buffer[filled:])
-            if not count:
-                break
-            filled += count
-        self._last = bytes(buffer[:filled])
+        self._last = _read(self.readinto, size)
         return self._last
 
     def readinto(self, buffer: memoryview) -> int:
@@ -1151,11 +1149,7 @@ class Registry:
 
     def _get(self, path: str, what: str, *, accept: Sequence[str] = (), offset: int = 0) -> _Answer:
         """Return a successful answer, after one challenge at most."""
-        headers = {
-            "Accept-Encoding": "identity",
-            "Accept": ", ".join(accept) or "*/*",
-            "User-Agent": "kubectl-modelcar",
-        }
+        headers = {"Accept": ", ".join(accept) or "*/*"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
         url = f"{self.url}/v2/{self._repository}/{path}"
@@ -1378,16 +1372,11 @@ class _Answer:
 
     def read(self, limit: int) -> bytes:
         """Return the whole body, or its first `limit` bytes."""
-        buffer = memoryview(bytearray(min(limit, self.length if self.length is not None else limit)))
-        filled = 0
-        while filled < len(buffer):
-            count = self.readinto(buffer[filled:])
-            if not count and self.length is not None:
-                raise _TransientError(f"{self.host} ended the transfer after {filled} bytes")
-            if not count:
-                break
-            filled += count
-        return bytes(buffer[:filled])
+        wanted = limit if self.length is None else min(limit, self.length)
+        data = _read(self.readinto, wanted)
+        if self.length is not None and len(data) < wanted:
+            raise _TransientError(f"{self.host} ended the transfer after {len(data)} bytes")
+        return data
 
     def skip(self, amount: int) -> None:
         """Read `amount` bytes and drop them."""
@@ -1417,7 +1406,7 @@ class _Http:
         path = urllib.parse.urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
         if not path.isascii() or not path.isprintable() or " " in path:
             raise PullError(REFUSED, f"{host} redirects to an address that is none: {path}")
-        sent = dict(headers)
+        sent = {"User-Agent": "kubectl-modelcar", **headers}  # and http.client adds "Accept-Encoding: identity"
         connection = self._connection(scheme, host, port)
         proxy = _proxy(scheme, host, port)
         if proxy and scheme == "http":
@@ -1589,7 +1578,7 @@ class Authenticator:
         wanted = [f"{at}:{','.join(sorted(actions))}" for at, actions in sorted(scopes.items())]
         realm = given["realm"]
         self._check_realm(realm)
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "kubectl-modelcar"}
+        headers = {"Accept": "application/json"}
         body, query = None, [("service", given["service"])] if given.get("service") else []
         if self._credential and self._credential.username == IDENTITY_TOKEN:
             query += [("grant_type", "refresh_token"), ("client_id", "kubectl-modelcar"), ("scope", " ".join(wanted))]
@@ -1654,8 +1643,7 @@ def _is_public(host: str) -> bool:
             address = ipaddress.IPv4Address(socket.inet_aton(host))
         except OSError:
             return True
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_global
+    return address.is_global
 
 
 def _basic(credential: Credential) -> str:

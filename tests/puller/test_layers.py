@@ -4,6 +4,7 @@ import gzip
 import json
 import stat
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,25 @@ class TestWhatIsRefused:
         with pytest.raises(puller.PullError, match="has other bytes"):
             puller.unpack(layout, puller.resolve(layout, ""), tmp_path / "model")
         assert not (tmp_path / "model/a").exists()
+
+
+class TestMemory:
+    """A pod's init container has little."""
+
+    @pytest.mark.parametrize("form", ["tar", "gzip"])
+    def test_it_does_not_grow_with_the_image(self, tmp_path, form):
+        """Neither with the size of a file nor with the number of files around it."""
+        data = tar(*((f"usr/{n}", b"") for n in range(10_000)), ("models/zeros", bytes(32 << 20)))
+        layer = Layer(data) if form == "tar" else zipped(data)
+        layout = puller.Layout(put_layout(tmp_path / "layout", (None, (layer,))))
+        manifest = puller.resolve(layout, "")
+        del data, layer
+        tracemalloc.start()
+        puller.list_files(layout, manifest)
+        puller.unpack(layout, manifest, tmp_path / "model")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 8 << 20
 
 
 class TestReadFile:

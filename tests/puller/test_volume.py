@@ -368,6 +368,18 @@ class TestUnpack:
         puller.unpack(source(), found, tmp_path)
         assert (tree(tmp_path), blobs(registry)) == (MODEL, ["second"])
 
+    def test_an_unpack_killed_while_it_moved_files_goes_on(self, image, registry, source, tmp_path):
+        """Some have their names already."""
+        fault = Fault(path=digest_of(SECOND.data), status=404)
+        registry.faults.append(fault)
+        found = puller.resolve(source(), image)
+        with pytest.raises(puller.PullError):
+            puller.unpack(source(), found, tmp_path, jobs=1)
+        (tmp_path / f".partial-{image[7:]}/.layers/0/config.json").rename(tmp_path / "config.json")
+        registry.log.clear()
+        puller.unpack(source(), found, tmp_path)
+        assert (tree(tmp_path), blobs(registry)) == (MODEL, ["second"])
+
     def test_nothing_is_synced_for_a_user_s_folder(self, image, source, tmp_path, monkeypatch):
         """A pod's volume outlives its node's crash; a user's command does not wait for the disk."""
         monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("synced"))

@@ -110,6 +110,12 @@ class TestResume:
             with pytest.raises(puller.PullError, match="timed out, 5 times in a row"):
                 puller.resolve(quiet, "v1")
 
+    def test_no_other_encoding_is_asked_for(self, registry, source, tmp_path):
+        """Digests are of the bytes as they are stored."""
+        put(registry, LAYER)
+        unpack(source(), tmp_path)
+        assert {request.headers["accept-encoding"] for request in registry.log} == {"identity"}
+
     def test_a_manifest_is_asked_for_again(self, registry, source):
         """A cut in it is a cut."""
         digest = put(registry, LAYER)
