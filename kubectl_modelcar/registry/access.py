@@ -26,14 +26,10 @@ class RegistryAccess:
         Raises LocalFailure for a file that holds no certificate.
         """
         context = ssl.create_default_context()
-        for file in (os.environ.get("REQUESTS_CA_BUNDLE"), self.ca_file):
-            if file:
-                try:
-                    context.load_verify_locations(cafile=str(file))
-                except (OSError, ssl.SSLError) as error:
-                    raise LocalFailure(
-                        f"cannot read certificates from {file}: {error}", "--ca-file takes a PEM file"
-                    ) from error
+        environment = os.environ.get("REQUESTS_CA_BUNDLE")
+        for place in (environment and Path(environment), self.ca_file):
+            if place and not self.plain_http:
+                _trust(context, place)
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -43,6 +39,18 @@ class RegistryAccess:
         """Return the URL of the registry's own origin, without a path."""
         scheme = "http" if self.plain_http else "https"
         return f"{scheme}://{_DOCKER_HUB.get(reference.registry, reference.registry)}"
+
+
+def _trust(context: ssl.SSLContext, place: Path) -> None:
+    """Trust the certificates in a PEM file or, as requests allows, in a folder prepared by c_rehash."""
+    try:
+        if place.is_dir():
+            context.load_verify_locations(capath=place)
+        else:
+            context.load_verify_locations(cafile=place)
+    except OSError as error:  # ssl.SSLError is one
+        why = error.strerror or "it holds none"
+        raise LocalFailure(f"cannot read certificates from {place}: {why}", "--ca-file takes a PEM file") from error
 
 
 def repository_path(reference: ImageReference) -> str:

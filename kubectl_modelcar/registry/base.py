@@ -1,12 +1,11 @@
 """The image below the model: the one that this package carries, any other, or none."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from kubectl_modelcar.errors import IntegrityFailure
+from kubectl_modelcar.errors import IntegrityFailure, InvalidInput
 from kubectl_modelcar.image import BaseImage, Descriptor, ImageReference, LayoutReference, Platform, parse_location
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.reading import OpenImage, open_image
@@ -38,24 +37,24 @@ def open_base(text: str, access: RegistryAccess, platform: Platform) -> OpenBase
         return OpenBase(BaseImage())
     if text == EMBEDDED:
         with as_file(files("modelcar_base_image") / "embedded_oci_layout") as folder:
-            return _described(
-                open_image(LayoutReference(Path(folder)), access, platform=str(platform)), "modelcar-base-image"
-            )
+            carried = open_image(LayoutReference(Path(folder)), access, platform=str(platform))
+            return _described(carried, "modelcar-base-image", platform)
     location = parse_location(text)
     name = location.name if isinstance(location, ImageReference) else None  # a folder's path is this machine's
-    return _described(open_image(location, access, platform=str(platform)), name)
+    return _described(open_image(location, access, platform=str(platform)), name, platform)
 
 
-def _described(opened: OpenImage, name: str | None) -> OpenBase:
-    try:
-        config = json.loads(opened.read_config())
-        diff_ids = config["rootfs"]["diff_ids"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityFailure(f"base {opened.location} is no container image: its config names no layers") from error
-    if len(diff_ids) != len(opened.manifest.layers):
+def _described(opened: OpenImage, name: str | None, platform: Platform) -> OpenBase:
+    config = opened.config()
+    rootfs = config.get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(diff_ids, list) or len(diff_ids) != len(opened.manifest.layers):
         raise IntegrityFailure(
-            f"base {opened.location} has {len(opened.manifest.layers)} layers and {len(diff_ids)} diff ids",
+            f"base {opened.location} is no container image: its config does not name its layers",
             "use an image that a container runtime can run, or --base none",
         )
+    found = f"{config.get('os')}/{config.get('architecture')}"
+    if found != str(platform):
+        raise InvalidInput(f"base {opened.location} is for {found}, not for {platform}", f"add --platform {found}")
     layers = tuple(Descriptor(layer.media_type, layer.digest, layer.size) for layer in opened.manifest.layers)
     return OpenBase(BaseImage(config, layers, name, opened.manifest.digest), opened)

@@ -1,11 +1,12 @@
 """Writing an image into an OCI layout folder (image-spec image-layout.md)."""
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,27 +20,30 @@ Chunks = Callable[[], Iterator[memoryview | bytes]]
 
 
 class LayoutTarget:
-    """A folder that images are pushed to. Blobs appear whole or not at all; `index.json` is replaced last."""
+    """A folder that images are pushed to, by several processes too.
+
+    Blobs appear whole or not at all; `index.json` is replaced last. Nothing is made before there is a blob to keep.
+    """
 
     def __init__(self, reference: LayoutReference) -> None:
         self._folder = reference.folder
         self._tag = reference.tag or DEFAULT_TAG
         self._blobs = reference.folder / "blobs" / "sha256"
+        self._marker = reference.folder / "oci-layout"
 
     def prepare(self) -> None:
-        """Make the folder, or check that it is a layout.
+        """Check that the folder is a layout, or can become one.
 
         Raises LocalFailure for a folder that holds something else or cannot be written.
         """
         with self._writing():
-            marker = self._folder / "oci-layout"
-            if self._folder.is_dir() and any(self._folder.iterdir()) and not marker.is_file():
+            if self._folder.exists() and not self._marker.is_file() and any(self._folder.iterdir()):
                 raise LocalFailure(
                     f"{self._folder} is not empty and no OCI layout", "name a new folder: oci:FOLDER[:TAG]"
                 )
-            self._blobs.mkdir(parents=True, exist_ok=True)
-            if not marker.is_file():
-                self._replace(marker, _VERSION)
+        there = next(folder for folder in (self._folder, *self._folder.absolute().parents) if folder.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise LocalFailure(f"cannot write {there}: permission denied", "name another folder: oci:FOLDER[:TAG]")
 
     def has_blob(self, digest: str) -> bool:
         """Tell whether the layout holds the blob."""
@@ -48,27 +52,40 @@ class LayoutTarget:
     def upload(self, name: str, size: int, chunks: Chunks, digest: str | None = None) -> str:
         """Write a blob of `size` bytes and return its digest."""
         seen, written = hashlib.sha256(), 0
-        with self._writing(), _temporary(self._blobs) as file:
-            for chunk in chunks():
-                seen.update(chunk)
-                written += file.write(chunk)
-            computed = f"sha256:{seen.hexdigest()}"
-            if written != size or digest not in (None, computed):
-                raise IntegrityFailure(
-                    f"{name} became {written} bytes, {computed}; {size} bytes, {digest} were planned"
-                )
-            _publish(file, self._blobs / seen.hexdigest())
+        with self._writing():
+            self._make()
+            with _temporary(self._blobs) as file:
+                for chunk in chunks():
+                    seen.update(chunk)
+                    written += _write_all(file, chunk)
+                computed = f"sha256:{seen.hexdigest()}"
+                if written != size or digest not in (None, computed):
+                    raise IntegrityFailure(
+                        f"{name} became {written} bytes, {computed}; {size} bytes, {digest} were planned",
+                        "let whoever writes the files finish, then push again",
+                    )
+                _publish(file, self._blobs / seen.hexdigest())
         return computed
 
     def put_manifest(self, manifest: Document) -> None:
         """Write the manifest and name it in `index.json`, in the place of what had the tag before."""
         self.upload("the manifest", len(manifest.data), lambda: iter([manifest.data]))
         entry = manifest.descriptor.to_json() | {"annotations": {_REF_NAME: self._tag}}
-        index = self._index()
-        kept = [other for other in index["manifests"] if (other.get("annotations") or {}).get(_REF_NAME) != self._tag]
-        index["manifests"] = [*kept, entry]
-        with self._writing():
+        with self._writing(), self._marker.open("rb") as marker:
+            fcntl.flock(
+                marker, fcntl.LOCK_EX
+            )  # until it is closed: pushes of other tags read and replace the same file
+            index = self._index()
+            kept = [other for other in index["manifests"] if other.get("annotations", {}).get(_REF_NAME) != self._tag]
+            index["manifests"] = [*kept, entry]
             self._replace(self._folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
+
+    def _make(self) -> None:
+        """Make the layout; the marker first, so that no other push takes the folder for somebody else's."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), self._marker.open("xb") as marker:
+            marker.write(_VERSION)
+        self._blobs.mkdir(parents=True, exist_ok=True)
 
     def _index(self) -> dict[str, Any]:
         path = self._folder / "index.json"
@@ -86,7 +103,7 @@ class LayoutTarget:
 
     def _replace(self, path: Path, data: bytes) -> None:
         with _temporary(path.parent) as file:
-            file.write(data)
+            _write_all(file, data)
             _publish(file, path)
 
     @contextmanager
@@ -109,6 +126,14 @@ def _temporary(folder: Path) -> Iterator[IO[bytes]]:
             yield file
         finally:
             Path(file.name).unlink(missing_ok=True)
+
+
+def _write_all(file: IO[bytes], data: memoryview | bytes) -> int:
+    """Write all of `data`, which one write need not do on a disk that is filling up; return how much it is."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+    return len(data)
 
 
 def _publish(file: IO[bytes], path: Path) -> None:

@@ -1,14 +1,17 @@
 """Images that are there already: in a registry or in an OCI layout folder, read by the puller's own code."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, NotAuthorised, NotFoundOrRefused
 from kubectl_modelcar.image import (
+    DEFAULT_TAG,
     RECIPE,
     RECIPE_ANNOTATION,
     Descriptor,
@@ -47,16 +50,22 @@ class OpenImage:
         with our_errors():
             return puller.read_file(self.source, self.manifest, path)
 
-    def read_config(self) -> bytes:
-        """Return the image's config document, verified.
+    def config(self) -> Mapping[str, Any]:
+        """Return the image's config document, verified; empty where an artifact has none.
 
-        Raises IntegrityFailure for one that is too large to be one.
+        Raises IntegrityFailure for one that is too large or no JSON object.
         """
         if self.manifest.config.size > _MAX_CONFIG:
             raise IntegrityFailure(
                 f"the config of {self.location} has {self.manifest.config.size} bytes", "ask whoever made the image"
             )
-        return b"".join(map(bytes, self.chunks(self.manifest.config)))
+        try:
+            config = json.loads(b"".join(map(bytes, self.chunks(self.manifest.config))) or b"{}")
+        except (ValueError, RecursionError):
+            config = None
+        if not isinstance(config, dict):
+            raise IntegrityFailure(f"the config of {self.location} is no JSON object", "ask whoever made the image")
+        return config
 
     def chunks(self, blob: "puller.Descriptor") -> Iterator[memoryview]:
         """Yield the bytes of a blob of the image, each chunk valid until the next is asked for.
@@ -83,9 +92,9 @@ def open_image(location: Location, access: RegistryAccess, *, platform: str = "l
     Without credentials first where a registry lets anybody read, so that `needs_credentials` tells the truth.
     """
     if isinstance(location, LayoutReference):
-        source: puller.Source = puller.Layout(location.folder)
+        source = puller.Layout(location.folder)
         with our_errors():
-            return OpenImage(location, puller.resolve(source, location.target, platform), source)
+            return OpenImage(location, _resolve_in_layout(source, location, platform), source)
     try:
         return _open(location, access, None, platform)
     except (NotAuthorised, NotFoundOrRefused):  # some registries hide what one may not read behind a 404
@@ -106,12 +115,20 @@ def remembered_layers(location: Location, access: RegistryAccess) -> tuple[Descr
     return tuple(Descriptor(layer.media_type, layer.digest, layer.size, layer.annotations) for layer in manifest.layers)
 
 
+def _resolve_in_layout(source: "puller.Layout", location: LayoutReference, platform: str) -> "puller.Manifest":
+    """Return the tagged image; without a tag the one that a push without a tag makes, else the only one there is."""
+    if location.tag is None:
+        with suppress(puller.PullError):
+            return puller.resolve(source, DEFAULT_TAG, platform)
+    return puller.resolve(source, location.target, platform)
+
+
 def _open(
     reference: ImageReference, access: RegistryAccess, credential: "puller.Credential | None", platform: str
 ) -> OpenImage:
     with our_errors():
-        source = puller.Registry(
+        registry = puller.Registry(
             access.origin(reference), repository_path(reference), credential, context=access.ssl_context()
         )
-        manifest = puller.resolve(source, reference.target, platform)
-    return OpenImage(reference, manifest, source, needs_credentials=credential is not None)
+        manifest = puller.resolve(registry, reference.target, platform)
+    return OpenImage(reference, manifest, registry, needs_credentials=credential is not None)

@@ -66,10 +66,13 @@ def _pool_classes(idle: float) -> dict[str, type[urllib3.HTTPConnectionPool]]:
             super().connect()
             self.sock.settimeout(idle)
 
-    class Secure(urllib3.connection.HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            self.sock.settimeout(idle)
+        def request(self, *args: Any, **kwargs: Any) -> None:
+            if self.sock is not None:  # a connection that was kept gets the time for connecting, too
+                self.timeout = idle
+            super().request(*args, **kwargs)
+
+    class Secure(Plain, urllib3.connection.HTTPSConnection):
+        pass
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 
-from kubectl_modelcar.errors import IntegrityFailure
+from kubectl_modelcar.errors import IntegrityFailure, NetworkGaveUp
 from kubectl_modelcar.image import Document, ImageReference
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.credentials import find_credential
@@ -29,8 +30,8 @@ class RegistryTarget:
         Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp.
         """
         location = self._wire.location(self._wire.call(self._begin(f"push to {self._reference.name}")))
-        # Not every registry lets an upload be cancelled; it expires by itself.
-        self._wire.call(Call("DELETE", location, "cancel an upload", accept=_ANY_ANSWER))
+        with suppress(NetworkGaveUp):  # not every registry lets an upload be cancelled; it expires by itself
+            self._wire.call_once(Call("DELETE", location, "cancel an upload", accept=_ANY_ANSWER))
 
     def has_blob(self, digest: str) -> bool:
         """Tell whether the repository holds the blob."""
