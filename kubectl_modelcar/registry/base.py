@@ -6,11 +6,24 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from kubectl_modelcar.errors import IntegrityFailure, InvalidInput
-from kubectl_modelcar.image import BaseImage, Descriptor, ImageReference, LayoutReference, Platform, parse_location
+from kubectl_modelcar.image import (
+    LAYER_TYPE,
+    BaseImage,
+    Descriptor,
+    ImageReference,
+    LayoutReference,
+    Platform,
+    parse_location,
+)
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.reading import OpenImage, open_image
 
 EMBEDDED, NONE = "embedded", "none"
+# Ours is a manifest of OCI's; the bytes are the same (image-spec, media-types.md, "Compatibility Matrix").
+_OCI_TYPES = {
+    "application/vnd.docker.image.rootfs.diff.tar": LAYER_TYPE,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER_TYPE}+gzip",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +43,9 @@ class OpenBase:
 def open_base(text: str, access: RegistryAccess, platform: Platform) -> OpenBase:
     """Return the base image that `text` names: "embedded", "none", or a reference.
 
-    Embedded is the PyPI package modelcar-base-image, a multi-arch OCI layout of 1.3 MB an architecture: KServe's
-    sidecar finds what it runs in it, and no registry is asked for it.
+    Embedded is the PyPI package modelcar-base-image, a multi-arch OCI layout of 1.3 MB an architecture whose one
+    program does what a KServe sidecar has to do; no registry is asked for it. It holds no `sh`, which upstream KServe's
+    default sidecar runs: that one wants a base such as ubi-micro.
     """
     if text == NONE:
         return OpenBase(BaseImage())
@@ -56,5 +70,8 @@ def _described(opened: OpenImage, name: str | None, platform: Platform) -> OpenB
     found = f"{config.get('os')}/{config.get('architecture')}"
     if found != str(platform):
         raise InvalidInput(f"base {opened.location} is for {found}, not for {platform}", f"add --platform {found}")
-    layers = tuple(Descriptor(layer.media_type, layer.digest, layer.size) for layer in opened.manifest.layers)
+    layers = tuple(
+        Descriptor(_OCI_TYPES.get(layer.media_type, layer.media_type), layer.digest, layer.size)
+        for layer in opened.manifest.layers
+    )
     return OpenBase(BaseImage(config, layers, name, opened.manifest.digest), opened)

@@ -42,7 +42,7 @@ class LayoutTarget:
                     f"{self._folder} is not empty and no OCI layout", "name a new folder: oci:FOLDER[:TAG]"
                 )
         there = next(folder for folder in (self._folder, *self._folder.absolute().parents) if folder.exists())
-        if not os.access(there, os.W_OK | os.X_OK):
+        if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
             raise LocalFailure(f"cannot write {there}: permission denied", "name another folder: oci:FOLDER[:TAG]")
 
     def has_blob(self, digest: str) -> bool:
@@ -60,8 +60,9 @@ class LayoutTarget:
                     written += _write_all(file, chunk)
                 computed = f"sha256:{seen.hexdigest()}"
                 if written != size or digest not in (None, computed):
+                    wanted = digest or "any digest"
                     raise IntegrityFailure(
-                        f"{name} became {written} bytes, {computed}; {size} bytes, {digest} were planned",
+                        f"{name} became {written} bytes, {computed}; {size} bytes, {wanted} were planned",
                         "let whoever writes the files finish, then push again",
                     )
                 _publish(file, self._blobs / seen.hexdigest())
@@ -76,7 +77,7 @@ class LayoutTarget:
                 marker, fcntl.LOCK_EX
             )  # until it is closed: pushes of other tags read and replace the same file
             index = self._index()
-            kept = [other for other in index["manifests"] if other.get("annotations", {}).get(_REF_NAME) != self._tag]
+            kept = [other for other in index["manifests"] if _tag_of(other) != self._tag]
             index["manifests"] = [*kept, entry]
             self._replace(self._folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
 
@@ -115,6 +116,11 @@ class LayoutTarget:
                 f"cannot write {error.filename or self._folder}: {error.strerror}",
                 "check its permissions and free space",
             ) from error
+
+
+def _tag_of(entry: dict[str, Any]) -> object:
+    annotations = entry.get("annotations")
+    return annotations.get(_REF_NAME) if isinstance(annotations, dict) else None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -351,7 +352,7 @@ class TestLocation:
             where = {"Location": f"{elsewhere.url}/bucket/1?signature=s3cr3t"}
             registry.faults.append(Fault(method="POST", headers=where))
             with pytest.raises(NetworkGaveUp) as caught:
-                send(registry, ca_file=ca_file)
+                send(registry, ca_file=Path(ca_file))
         assert caught.value.message == f"{registry.host} wants the model sent in clear, to {elsewhere.url}/bucket/1"
         assert elsewhere.log == []
 
@@ -403,13 +404,13 @@ class TestTls:
     def test_ca_file(self, secure, authority):
         """Known, and used for every request."""
         with authority.cert_pem.tempfile() as ca_file:
-            assert send(secure, ca_file=ca_file) == DIGEST
+            assert send(secure, ca_file=Path(ca_file)) == DIGEST
 
     def test_ca_file_and_a_token(self, authority, log_in):
         """The token's server is asked with the same trust."""
         with FakeRegistry(tls=authority, auth="bearer") as registry, authority.cert_pem.tempfile() as ca_file:
             log_in(registry.host)
-            assert send(registry, ca_file=ca_file) == DIGEST
+            assert send(registry, ca_file=Path(ca_file)) == DIGEST
 
     def test_insecure(self, secure, capsys):
         """Asks nothing, and says nothing for each connection."""
@@ -443,7 +444,7 @@ class TestTls:
             other.cert_pem.tempfile() as ca_file,
             pytest.raises(NetworkGaveUp) as caught,
         ):
-            target(registry, ca_file=ca_file).prepare()
+            target(registry, ca_file=Path(ca_file)).prepare()
         assert "is not trusted" in caught.value.message
         assert waits == []
 

@@ -1,0 +1,126 @@
+"""Tests of the image below the model."""
+
+import json
+
+import pytest
+
+from kubectl_modelcar.errors import IntegrityFailure, InvalidInput, NotFoundOrRefused
+from kubectl_modelcar.image import CONFIG_TYPE, MANIFEST_TYPE, BaseImage, Platform, digest_of
+from kubectl_modelcar.registry import EMBEDDED, NONE, RegistryAccess, open_base
+
+ACCESS = RegistryAccess(plain_http=True)
+LAYER = b"a layer"
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def add_base(registry, config, *, media_type=GZIP, layers=(LAYER,), tag="1"):
+    """Put a base image there and return its digest."""
+    raw = config if isinstance(config, bytes) else json.dumps(config).encode()
+    for blob in (raw, *layers):
+        registry.add_blob("base", blob)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(raw), "size": len(raw)},
+        "layers": [
+            {"mediaType": media_type, "digest": digest_of(layer), "size": len(layer), "annotations": {"a": "b"}}
+            for layer in layers
+        ],
+    }
+    return registry.add_manifest("base", json.dumps(manifest).encode(), MANIFEST_TYPE, tag)
+
+
+def config(*diff_ids):
+    return {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": list(diff_ids)}}
+
+
+class TestNone:
+    """Scratch."""
+
+    def test_nothing(self):
+        """No config, no layers, no name."""
+        assert open_base(NONE, ACCESS, Platform()).image == BaseImage()
+
+
+class TestEmbedded:
+    """The image that a package of ours brings along."""
+
+    @pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+    def test_platforms(self, architecture):
+        """Small, with a shell for KServe's sidecar, for either machine; nothing is asked of a network."""
+        base = open_base(EMBEDDED, ACCESS, Platform("linux", architecture))
+        assert (base.image.name, base.image.config["architecture"]) == ("modelcar-base-image", architecture)
+        assert sum(layer.size for layer in base.image.layers) < 2_000_000
+        for layer in base.image.layers:
+            assert digest_of(b"".join(bytes(chunk) for chunk in base.chunks(layer))) == layer.digest
+
+    def test_other_platform(self):
+        """What it has not."""
+        with pytest.raises(NotFoundOrRefused) as caught:
+            open_base(EMBEDDED, ACCESS, Platform("linux", "mips"))
+        assert "linux/mips" in caught.value.message
+
+
+class TestReference:
+    """Any image of a registry."""
+
+    def test_base(self, registry):
+        """Its config, its layers without their annotations, its name and digest."""
+        digest = add_base(registry, config("sha256:" + "d" * 64))
+        base = open_base(f"{registry.host}/base:1", ACCESS, Platform())
+        assert base.image.config == config("sha256:" + "d" * 64)
+        assert [(layer.media_type, layer.digest, layer.annotations) for layer in base.image.layers] == [
+            (GZIP, digest_of(LAYER), {})
+        ]
+        assert (base.image.name, base.image.digest) == (f"{registry.host}/base", digest)
+        assert b"".join(bytes(chunk) for chunk in base.chunks(base.image.layers[0])) == LAYER
+
+    @pytest.mark.parametrize(
+        ("given", "ours"),
+        [
+            pytest.param("application/vnd.docker.image.rootfs.diff.tar.gzip", GZIP, id="docker, gzip"),
+            pytest.param(
+                "application/vnd.docker.image.rootfs.diff.tar", "application/vnd.oci.image.layer.v1.tar", id="docker"
+            ),
+        ],
+    )
+    def test_docker_s_types(self, registry, given, ours):
+        """In a manifest of OCI's a layer has OCI's type: some tools refuse a mixture."""
+        add_base(registry, config("sha256:" + "d" * 64), media_type=given)
+        base = open_base(f"{registry.host}/base:1", ACCESS, Platform())
+        assert [layer.media_type for layer in base.image.layers] == [ours]
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            pytest.param({"rootfs": None}, id="null"),
+            pytest.param({}, id="an artifact's"),
+            pytest.param({"rootfs": {"diff_ids": 7}}, id="a number"),
+            pytest.param(config("sha256:" + "d" * 64, "sha256:" + "e" * 64), id="another number of layers"),
+        ],
+    )
+    def test_no_image(self, registry, broken):
+        """An artifact, for example, has no such config."""
+        add_base(registry, broken)
+        with pytest.raises(IntegrityFailure) as caught:
+            open_base(f"{registry.host}/base:1", ACCESS, Platform())
+        assert (caught.value.message, caught.value.hint) == (
+            f"base {registry.host}/base:1 is no container image: its config does not name its layers",
+            "use an image that a container runtime can run, or --base none",
+        )
+
+    def test_another_platform(self, registry):
+        """A base of one machine and a model for another would never start."""
+        add_base(registry, config("sha256:" + "d" * 64))
+        with pytest.raises(InvalidInput) as caught:
+            open_base(f"{registry.host}/base:1", ACCESS, Platform("linux", "arm64"))
+        assert (caught.value.message, caught.value.hint) == (
+            f"base {registry.host}/base:1 is for linux/amd64, not for linux/arm64",
+            "add --platform linux/amd64",
+        )
+
+    def test_no_reference(self):
+        """A word that is none of the three."""
+        with pytest.raises(InvalidInput) as caught:
+            open_base("ubi", ACCESS, Platform())
+        assert caught.value.message == "image 'ubi' does not name its registry"

@@ -1,0 +1,287 @@
+"""Tests of images that are there already."""
+
+import json
+import time
+
+import pytest
+
+from kubectl_modelcar.chart import puller
+from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.image import (
+    CONFIG_TYPE,
+    FILES_ANNOTATION,
+    LAYER_TYPE,
+    MANIFEST_TYPE,
+    RECIPE_ANNOTATION,
+    LayoutReference,
+    digest_of,
+    parse_location,
+)
+from kubectl_modelcar.progress import Silent
+from kubectl_modelcar.registry import RegistryAccess, docker_config, open_image, remembered_layers
+from tests.fakes.registry import PASSWORD, USER, FakeRegistry, Fault
+from tests.image.trees import tar_of
+
+TREE = {"config.json": b'{"a":1}', "w.safetensors": b"w" * 5000}
+LAYER = tar_of(TREE)
+ACCESS = RegistryAccess(plain_http=True)
+FILES = json.dumps([{"path": path, "size": len(data)} for path, data in TREE.items()])
+
+
+def add_image(registry, *, repository="org/m", tag="1", recipe="1", config=b"{}", config_size=None):
+    """Put an image of TREE there and return its digest."""
+    registry.add_blob(repository, config)
+    registry.add_blob(repository, LAYER)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": config_size or len(config)},
+        "layers": [
+            {
+                "mediaType": LAYER_TYPE,
+                "digest": digest_of(LAYER),
+                "size": len(LAYER),
+                "annotations": {FILES_ANNOTATION: FILES},
+            }
+        ],
+        "annotations": {RECIPE_ANNOTATION: recipe} if recipe else {},
+    }
+    return registry.add_manifest(repository, json.dumps(manifest).encode(), MANIFEST_TYPE, tag)
+
+
+def reference(registry, text="org/m:1"):
+    return parse_location(f"{registry.host}/{text}")
+
+
+@pytest.fixture
+def login(sealed):
+    """Write docker's config.json for a registry."""
+
+    def write(registry, password=PASSWORD):
+        path = sealed / ".docker" / "config.json"
+        path.parent.mkdir()
+        path.write_bytes(docker_config(reference(registry), puller.Credential(USER, password)))
+
+    return write
+
+
+class TestOpenImage:
+    """The manifest, read and verified."""
+
+    @pytest.mark.parametrize("text", ["org/m:1", "org/m@{digest}", "org/m:other@{digest}"])
+    def test_registry(self, registry, text):
+        """By tag or digest; the digest is what counts."""
+        digest = add_image(registry)
+        opened = open_image(reference(registry, text.format(digest=digest)), ACCESS)
+        assert (opened.manifest.digest, opened.needs_credentials) == (digest, False)
+
+    @pytest.mark.parametrize(
+        ("options", "needs"),
+        [
+            pytest.param({"auth": "basic"}, True, id="private"),
+            pytest.param({"auth": "bearer"}, True, id="private, with tokens"),
+            pytest.param({"auth": "bearer", "anonymous_pull": True}, False, id="anybody may read"),
+            pytest.param({}, False, id="anybody may do anything"),
+        ],
+    )
+    def test_needs_credentials(self, login, options, needs):
+        """Whether the cluster will need a pull secret, not whether we have a login."""
+        with FakeRegistry(**options) as registry:
+            add_image(registry)
+            login(registry)
+            assert open_image(reference(registry), ACCESS).needs_credentials is needs
+
+    def test_a_private_one_without_a_login(self):
+        """The registry is named."""
+        with FakeRegistry(auth="basic") as registry:
+            add_image(registry)
+            with pytest.raises(NotAuthorised) as caught:
+                open_image(reference(registry), ACCESS)
+        assert registry.host in caught.value.message
+        assert caught.value.hint
+
+    def test_wrong_password(self, login):
+        """At most three requests: without a login, with it, and no more."""
+        with FakeRegistry(auth="basic") as registry:
+            add_image(registry)
+            login(registry, "wr0ng")
+            with pytest.raises(NotAuthorised) as caught:
+                open_image(reference(registry), ACCESS)
+            assert len(registry.log) <= 3
+        assert "wr0ng" not in caught.value.message
+
+    def test_hidden_behind_404(self, login):
+        """Some registries say that it is not there to whom may not read it."""
+        with FakeRegistry(auth="basic") as registry:
+            digest = add_image(registry)
+            login(registry)
+            registry.faults.append(Fault(path="/manifests/", status=404))
+            assert open_image(reference(registry), ACCESS).manifest.digest == digest
+
+    @pytest.mark.parametrize(
+        ("location", "text"),
+        [
+            pytest.param("org/m:2", "does not have it", id="tag"),
+            pytest.param("org/x:1", "does not have it", id="repository"),
+            pytest.param("org/m@sha256:" + "0" * 64, "does not have it", id="digest"),
+        ],
+    )
+    def test_unknown(self, registry, location, text):
+        """Which one, and where."""
+        add_image(registry)
+        with pytest.raises(NotFoundOrRefused) as caught:
+            open_image(reference(registry, location), ACCESS)
+        assert text in caught.value.message
+        assert registry.host in caught.value.message
+        assert caught.value.hint
+
+    def test_other_bytes(self, registry):
+        """A manifest is what its digest says."""
+        digest = add_image(registry)
+        registry.faults.append(Fault(path="/manifests/", corrupt_at=30, times=-1))
+        with pytest.raises(IntegrityFailure):
+            open_image(reference(registry, f"org/m@{digest}"), ACCESS)
+
+    def test_no_layout(self, tmp_path):
+        """A folder that is none."""
+        with pytest.raises(NotFoundOrRefused) as caught:
+            open_image(LayoutReference(tmp_path / "nothing"), ACCESS)
+        assert str(tmp_path / "nothing") in caught.value.message
+        assert caught.value.hint
+
+
+class TestOpenedImage:
+    """What is in it."""
+
+    @pytest.fixture
+    def opened(self, registry):
+        add_image(registry, config=b'{"os":"linux"}')
+        image = open_image(reference(registry), ACCESS)
+        registry.log.clear()
+        return image
+
+    def test_files(self, opened, registry):
+        """Come from the manifest: nothing is asked."""
+        assert [(file.path, file.size) for file in opened.files()] == [("config.json", 7), ("w.safetensors", 5000)]
+        assert registry.log == []
+
+    def test_read_file(self, opened):
+        """One file whole."""
+        assert opened.read_file("config.json") == b'{"a":1}'
+
+    def test_read_no_file(self, opened):
+        """One that is not there."""
+        with pytest.raises(NotFoundOrRefused) as caught:
+            opened.read_file("tokenizer.json")
+        assert "tokenizer.json" in caught.value.message
+
+    def test_config(self, opened):
+        """The config document."""
+        assert opened.config() == {"os": "linux"}
+
+    def test_chunks(self, opened):
+        """A blob, in pieces."""
+        (layer,) = opened.manifest.layers
+        assert b"".join(bytes(chunk) for chunk in opened.chunks(layer)) == LAYER
+
+    def test_chunks_of_other_bytes(self, opened, registry):
+        """Are found out at their end."""
+        (layer,) = opened.manifest.layers
+        registry.faults.append(Fault(path="/blobs/", corrupt_at=700))
+        with pytest.raises(IntegrityFailure) as caught:
+            list(opened.chunks(layer))
+        assert layer.digest in caught.value.message
+
+    def test_unpack(self, opened, tmp_path):
+        """To a plain folder."""
+        opened.unpack(tmp_path / "m", jobs=2, progress=Silent())
+        found = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+        assert found == TREE
+
+
+class TestConfig:
+    """Configs of others, which may be anything."""
+
+    def test_without_end(self, registry):
+        """Is not read into memory."""
+        add_image(registry, config_size=2**40)
+        opened = open_image(reference(registry), ACCESS)
+        registry.log.clear()
+        with pytest.raises(IntegrityFailure) as caught:
+            opened.config()
+        assert caught.value.message == f"the config of {reference(registry)} has {2**40} bytes"
+        assert registry.log == []
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            pytest.param(b"{", id="cut"),
+            pytest.param(b"[]", id="an array"),
+            pytest.param(b"\xff", id="bytes"),
+            pytest.param(b"[" * 200_000, id="nested without end"),
+        ],
+    )
+    def test_broken(self, registry, config):
+        """Is no config."""
+        add_image(registry, config=config)
+        with pytest.raises(IntegrityFailure) as caught:
+            open_image(reference(registry), ACCESS).config()
+        assert caught.value.message == f"the config of {reference(registry)} is no JSON object"
+
+    def test_empty(self, registry):
+        """An artifact need not have one."""
+        add_image(registry, config=b"")
+        assert open_image(reference(registry), ACCESS).config() == {}
+
+
+class TestRememberedLayers:
+    """What the image that has the tag now saves us."""
+
+    def test_ours(self, registry):
+        """Digest, size and annotations."""
+        add_image(registry)
+        (layer,) = remembered_layers(reference(registry), ACCESS)
+        assert (layer.digest, layer.size, layer.annotations) == (
+            digest_of(LAYER),
+            len(LAYER),
+            {FILES_ANNOTATION: FILES},
+        )
+
+    @pytest.mark.parametrize("recipe", [None, "0", "2"])
+    def test_of_another_recipe(self, registry, recipe):
+        """The same files would give other bytes."""
+        add_image(registry, recipe=recipe)
+        assert remembered_layers(reference(registry), ACCESS) == ()
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            pytest.param(Fault(path="/manifests/", status=404, times=-1), id="none"),
+            pytest.param(Fault(path="/manifests/", status=403, times=-1), id="not for us"),
+            pytest.param(Fault(path="/manifests/", status=200, body=b"{", times=-1), id="broken"),
+        ],
+    )
+    def test_none(self, registry, fault):
+        """It is a help and no more."""
+        add_image(registry)
+        registry.faults.append(fault)
+        assert remembered_layers(reference(registry), ACCESS) == ()
+
+    def test_no_layout(self, tmp_path):
+        """The folder is made by this push."""
+        assert remembered_layers(LayoutReference(tmp_path / "new"), ACCESS) == ()
+
+    def test_nobody_there(self, monkeypatch):
+        """Would fail the push as well: said, and not hidden."""
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        with pytest.raises(NetworkGaveUp):
+            remembered_layers(parse_location("127.0.0.1:1/org/m:1"), ACCESS)
+
+    def test_broken_credentials(self, sealed, registry):
+        """A login that cannot be read fails the push elsewhere; here it is no help."""
+        (sealed / ".docker").mkdir()
+        (sealed / ".docker" / "config.json").write_text("{")
+        registry.faults.append(Fault(path="/manifests/", status=404))
+        assert remembered_layers(reference(registry), ACCESS) == ()
+        with pytest.raises(LocalFailure):
+            open_image(reference(registry, "org/nothing"), ACCESS)
