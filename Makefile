@@ -45,6 +45,7 @@ tools: $(TOOLS) ## Install the real tools of the tests (needs Go; as root on Deb
 bench: tools ## Measure push and pull beside oras, crane and curl
 	$(PY) -m benchmarks.push
 	$(PY) -m benchmarks.pull
+	$(PY) -m benchmarks.memory
 
 dist: $(TOOLS) ## Build the wheel and the source distribution into dist/
 	rm -rf dist

@@ -1,11 +1,9 @@
 """Say what an image holds: files, layers, origin, base, platform."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kubectl_modelcar.errors import IntegrityFailure
 from kubectl_modelcar.image import CREATED, FILES_ANNOTATION, Location
 
 if TYPE_CHECKING:
@@ -26,8 +24,8 @@ class ModelImage(Protocol):
     def files(self) -> "Sequence[puller.File]":
         """Return the model's files."""
 
-    def read_config(self) -> bytes:
-        """Return the image's config document."""
+    def config(self) -> Mapping[str, Any]:
+        """Return the image's config document; empty where an artifact has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +76,16 @@ class Inspection:
 
 
 def inspect(image: ModelImage) -> Inspection:
-    """Look into `image`; large files are not read, and only headers where the image does not remember its files."""
+    """Look into `image`.
+
+    Nothing but manifest and config is read of an image that remembers its files. Of another's layers the tar headers
+    are read, which means all of a layer that is compressed.
+    """
     manifest = image.manifest
     files = tuple(InspectedFile(file.path, file.size, file.layer.digest, file.sha256) for file in image.files())
     holding = {file.layer for file in files}
-    config = _config(image)
-    labels = (config.get("config") or {}).get("Labels") or {}
-    notes = {**labels, **manifest.annotations}
+    config = image.config()
+    notes = {**_labels(config), **manifest.annotations}
     return Inspection(
         location=image.location,
         digest=manifest.digest,
@@ -103,13 +104,10 @@ def inspect(image: ModelImage) -> Inspection:
     )
 
 
-def _config(image: ModelImage) -> Mapping[str, Any]:
-    """Return the config as JSON; an artifact's may be empty or of its own kind."""
-    try:
-        config = json.loads(image.read_config() or b"{}")
-    except ValueError as error:
-        raise IntegrityFailure(f"the config of {image.location} is not JSON", "push the image again") from error
-    return config if isinstance(config, dict) else {}
+def _labels(config: Mapping[str, Any]) -> Mapping[str, str]:
+    run = config.get("config")
+    labels = run.get("Labels") if isinstance(run, dict) else None
+    return labels if isinstance(labels, dict) else {}
 
 
 def _base(notes: Mapping[str, str], *, remembers: bool) -> str | None:

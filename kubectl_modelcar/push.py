@@ -1,6 +1,7 @@
 """Push a model as an image: source → layers → target."""
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -187,7 +188,7 @@ class _Sender:
         self, source: ModelSource, target: ImageTarget, before: Sequence[Descriptor], progress: Progress, jobs: int
     ) -> None:
         self._source, self._target, self._progress = source, target, progress
-        self._remembered = {layer.annotations.get(FILES_ANNOTATION): layer.digest for layer in before}
+        self._before = {layer.annotations.get(FILES_ANNOTATION): layer for layer in before}
         self._sizes = {layer.size for layer in before}
         self._seen_before = False
         self._pool = ThreadPoolExecutor(jobs)
@@ -220,9 +221,7 @@ class _Sender:
         self._progress.begin(name, layer.size)
         sent = not self._target.has_blob(layer.digest)
         if sent:
-            self._target.upload(
-                name, layer.size, lambda: self._counted(name, layer.size, base.chunks(layer)), layer.digest
-            )
+            self._upload(name, layer.size, lambda: base.chunks(layer), layer.digest)
         self._progress.end(name, "sent" if sent else "exists")
         return PushedLayer(layer, (), sent)
 
@@ -232,7 +231,7 @@ class _Sender:
         digest = digest_of(data)
         sent = not self._target.has_blob(digest)
         if sent:
-            self._target.upload(plan.name, len(data), lambda: self._counted(plan.name, len(data), iter([data])), digest)
+            self._upload(plan.name, len(data), lambda: iter([data]), digest)
         self._progress.end(plan.name, "sent" if sent else "exists")
         return PushedLayer(layer_descriptor(plan, digest), plan.files, sent)
 
@@ -240,12 +239,8 @@ class _Sender:
         self._progress.begin(plan.name, plan.size)
         digest = self._digest_beforehand(plan)
         sent = digest is None or not self._target.has_blob(digest)
-        if sent:
-            chunks = partial(layer_chunks, plan, self._source)
-            digest = self._target.upload(
-                plan.name, plan.size, lambda: self._counted(plan.name, plan.size, chunks()), digest
-            )
-        assert digest is not None  # noqa: S101  upload returns it where it was not known
+        if digest is None or sent:
+            digest = self._upload(plan.name, plan.size, partial(layer_chunks, plan, self._source), digest)
         self._progress.end(plan.name, "sent" if sent else "exists")
         return PushedLayer(layer_descriptor(plan, digest), plan.files, sent)
 
@@ -253,7 +248,8 @@ class _Sender:
         """Return the layer's digest where that is cheaper than sending it in vain."""
         if all(file.sha256 for file in plan.files):
             # The Hub's own sha256 of every file, and a layer of the same recipe that says it holds just these.
-            return self._remembered.get(layer_descriptor(plan, "").annotations[FILES_ANNOTATION])
+            same = self._before.get(layer_descriptor(plan, "").annotations[FILES_ANNOTATION])
+            return same.digest if same and same.size == plan.size else None
         if self._source.rereadable and (self._seen_before or plan.size in self._sizes):
             seen = hashlib.sha256()
             for chunk in layer_chunks(plan, self._source):
@@ -262,12 +258,18 @@ class _Sender:
             return f"sha256:{seen.hexdigest()}"
         return None
 
-    def _counted(self, name: str, size: int, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-        self._progress.begin(name, size)  # again, for a repeated attempt
-        for chunk in chunks:
-            self._check_stop()
-            yield chunk
-            self._progress.advance(name, len(chunk))
+    def _upload(self, name: str, size: int, chunks: Callable[[], Iterator[Chunk]], digest: str | None) -> str:
+        attempts = itertools.count()
+
+        def counted() -> Iterator[Chunk]:
+            if next(attempts):
+                self._progress.begin(name, size)  # the blob starts from its first byte again
+            for chunk in chunks():
+                self._check_stop()
+                yield chunk
+                self._progress.advance(name, len(chunk))
+
+        return self._target.upload(name, size, counted, digest)
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

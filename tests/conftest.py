@@ -81,8 +81,9 @@ def _is_local(host: str) -> bool:
 
 
 @pytest.fixture
-def invoke(capsys: pytest.CaptureFixture[str]) -> Callable[..., Invoked]:
-    """Run the command line in this process."""
+def invoke(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Invoked]:
+    """Run the command line in this process, as the plugin that kubectl runs."""
+    monkeypatch.setattr(sys, "argv", ["kubectl-modelcar"])
 
     def invoke(*arguments: object) -> Invoked:
         capsys.readouterr()

@@ -313,7 +313,7 @@ def pull(  # noqa: PLR0913 (each is one flag of the pod's entry)
 
     With the model complete there, a digest costs no request and a tag one. Otherwise layers go to
     `<volume>/.partial-<hex>`, survive a killed process there, and are renamed when all are verified; the marker is
-    last. Other `.partial-*` are removed; complete other models are left alone.
+    last. Other `.partial-*` are removed; of the other complete models all but the newest are, too.
     """
     fetched = None if _DIGEST.fullmatch(reference) else _fetch(source, reference)
     digest = fetched[2] if fetched else reference
@@ -327,6 +327,7 @@ def pull(  # noqa: PLR0913 (each is one flag of the pod's entry)
                 return model
             _remove_partials(volume, keep=work)
             _take_back(model, work)
+            _prune(volume)
             manifest = _select(source, *(fetched or _fetch(source, reference)), platform)
             plan = _Plan(source, manifest, jobs, watch or _Unwatched(), durable=True)
             files = _fill(plan, work, work / "model")
@@ -933,6 +934,14 @@ def _is_complete(model: Path) -> bool:
         return bool(sizes) and all((model / path).stat().st_size == size for path, size in sizes.items())
     except (OSError, PullError, KeyError, ValueError, TypeError):
         return False
+
+
+def _prune(volume: Path) -> None:
+    """Remove the complete models that nobody goes back to: all but the last one, for a claim holds two."""
+    markers = [path for path in volume.glob(f"*/{MARKER}") if re.fullmatch("[0-9a-f]{64}", path.parent.name)]
+    for marker in sorted(markers, key=lambda path: path.stat().st_mtime_ns)[:-1]:
+        marker.unlink()  # first: what is left of a model that is being removed is not complete
+        shutil.rmtree(marker.parent)
 
 
 def _write_marker(model: Path, digest: str, files: Iterable[File]) -> None:

@@ -3,11 +3,13 @@
 import os
 import sys
 import traceback
+from typing import Any
 
 import click
 
 from kubectl_modelcar.cli.commands import Commands
 from kubectl_modelcar.cli.invocation import command_name
+from kubectl_modelcar.cli.options import VERBOSE
 from kubectl_modelcar.errors import ModelcarError
 from kubectl_modelcar.text import one_line
 
@@ -38,9 +40,9 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code; every expected error becomes one `error:` line and a hint."""
-    name = command_name()
+    name, meta = command_name(), dict[str, Any]()
     try:
-        _invoke(name, arguments)
+        _invoke(name, arguments, meta)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except (KeyboardInterrupt, click.Abort):
@@ -51,18 +53,22 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the edge: what nobody expected is a bug, and is said to be one
-        if any(argument in ("-v", "--verbose") for argument in arguments):
+        if meta.get(VERBOSE):
             traceback.print_exc()
         return _explain(name, error)
     return 0
 
 
-def _invoke(name: str, arguments: list[str]) -> None:
+def _invoke(name: str, arguments: list[str], meta: dict[str, Any]) -> None:
+    """Run the command; it leaves what it was told about errors in `meta`."""
     if COMPLETE in os.environ:  # a shell asks; click answers and leaves
         root.main(arguments, prog_name=name, complete_var=COMPLETE)
     # Not root.main: it turns a reader who left into exit code 1.
     with root.make_context(name, arguments) as context:
-        root.invoke(context)
+        try:
+            root.invoke(context)
+        finally:
+            meta.update(context.meta)
     sys.stdout.flush()
 
 
@@ -70,7 +76,8 @@ def _explain(name: str, error: Exception) -> int:
     """Say what went wrong on stderr and return the exit code for it."""
     match error:
         case ModelcarError():
-            _complain(error.message, error.hint)
+            # Below this floor nobody knows by which name we were called.
+            _complain(error.message, error.hint and error.hint.replace("kubectl modelcar", name))
             return error.exit_code
         case click.ClickException():
             context: click.Context | None = getattr(error, "ctx", None)

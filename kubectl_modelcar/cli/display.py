@@ -52,9 +52,8 @@ class _PlainLines:
 
     def advance(self, name: str, amount: int) -> None:
         with self._lock:
-            transfer = self._transfers[name]
-            transfer.done += amount
-            if transfer.is_due():
+            transfer = self._transfers.get(name)
+            if transfer and transfer.is_due(amount):
                 self._write(f"{name}: {human_bytes(transfer.done)} of {human_bytes(transfer.total)}")
 
     def end(self, name: str, outcome: str) -> None:
@@ -89,9 +88,8 @@ class _JsonLines:
         self._write(event="begin", name=name, bytes=total)
 
     def advance(self, name: str, amount: int) -> None:
-        transfer = self._transfers[name]
-        transfer.done += amount
-        if transfer.is_due():
+        transfer = self._transfers.get(name)
+        if transfer and transfer.is_due(amount):
             self._write(event="progress", name=name, done=transfer.done, bytes=transfer.total)
 
     def end(self, name: str, outcome: str) -> None:
@@ -117,7 +115,9 @@ class _Transfer:
         self._started = self._spoke = time.monotonic()
         self._next = total / 10
 
-    def is_due(self) -> bool:
+    def is_due(self, amount: int) -> bool:
+        """Count `amount` more bytes and tell whether to speak of it."""
+        self.done += amount
         now = time.monotonic()
         quiet = now - self._spoke
         due = self.done < self.total and quiet >= _QUIET and (self.done >= self._next or quiet >= _LINE_EVERY)

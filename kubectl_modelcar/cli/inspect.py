@@ -23,7 +23,7 @@ _SHORT = 12  # hex digits of a digest, as docker shortens it
 def command(image: str, platform: str, access: RegistryAccess, output: str, progress: Progress) -> None:
     """Show what IMAGE holds: files with their sizes and layers, origin, base and platform.
 
-    Weights are not downloaded.
+    Weights are not downloaded, unless somebody else's image has them in a compressed layer.
     """
     del progress  # nothing here takes long enough
     found = inspect(open_image(parse_location(image), access, platform=platform))

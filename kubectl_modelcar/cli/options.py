@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+VERBOSE = "kubectl_modelcar.verbose"
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -95,7 +96,7 @@ def progress_option(command: Command) -> Command:
     def wrapper(*, progress_mode: str, quiet: bool, color: str, verbose: bool, **rest: Any) -> object:
         from kubectl_modelcar.cli.display import open_display  # noqa: PLC0415  rich, for commands that wait
 
-        del verbose  # read by main, which is what it changes
+        click.get_current_context().meta[VERBOSE] = verbose  # read where errors become text
         with open_display("none" if quiet else progress_mode, color) as progress:
             return command(progress=progress, **rest)
 
@@ -141,4 +142,4 @@ def _stacked(command: Command, *options: Decorator) -> Command:
 
 def split_values(values: Sequence[str]) -> tuple[str, ...]:
     """Return the values of a repeatable option that also takes lists with commas."""
-    return tuple(part for value in values for part in value.split(",") if part)
+    return tuple(part for value in values for part in value.split(","))

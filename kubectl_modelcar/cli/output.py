@@ -17,7 +17,7 @@ def emit(output: str, *, text: str, data: Mapping[str, Any], name: str | None = 
         case "yaml":
             import yaml  # noqa: PLC0415  only this format needs it
 
-            click.echo(yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True), nl=False)
+            click.echo(yaml.safe_dump(dict(data), sort_keys=False), nl=False)  # ASCII, as JSON is
         case "name":
             click.echo(name or text)
         case _:

@@ -12,6 +12,7 @@ from typing import Any
 from kubectl_modelcar.errors import IntegrityFailure
 
 MAX_HEADER = 100_000_000
+PARSED = 4 * 2**20  # bytes of a header that are worth ten times as much memory; those of known models have kilobytes
 PREFIX = 8
 _BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
@@ -32,6 +33,8 @@ def check_header(name: str, size: int, read: Callable[[int, int], bytes]) -> Non
     length = int.from_bytes(prefix, "little")
     if len(prefix) < PREFIX or length > min(MAX_HEADER, size - PREFIX):
         raise _broken(name, f"its header would be {length} bytes of {size}")
+    if length > PARSED:
+        return  # the loader will look at it; several of them at once must not fill this machine
     try:
         header = json.loads(read(PREFIX, length))
         spans = sorted(_span(tensor, entry) for tensor, entry in header.items() if tensor != "__metadata__")

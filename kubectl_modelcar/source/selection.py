@@ -35,6 +35,7 @@ DEFAULT_PATTERNS = (
 _MISTRAL_WEIGHTS = "consolidated*.safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MAX_INDEX = 64 * 2**20  # bytes; the largest known one has 9 MB
 _NAMED = 5  # of many problems, how many an error names
 _MAX_COMPONENT = 255  # bytes; NAME_MAX of every Linux filesystem that holds volumes
 
@@ -90,6 +91,8 @@ def check_shards(paths: Sequence[str], read: Callable[[str], bytes], *, where: s
 
 
 def _weight_map(index: str, data: bytes) -> Mapping[str, str]:
+    if len(data) > _MAX_INDEX:
+        raise IntegrityFailure(f"{index} is no safetensors index: it has {len(data)} bytes")
     try:
         weight_map = json.loads(data)["weight_map"]
     except (ValueError, KeyError, TypeError, RecursionError):

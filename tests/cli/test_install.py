@@ -19,7 +19,7 @@ from tests.fakes.registry import PASSWORD, USER, FakeRegistry
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "num_attention_heads": 8, "max_position_embeddings": 2048}
 TOKEN = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}\n\ndata: [DONE]\n\n'
-CHAT = "Chat: kubectl-modelcar chat g -n models"
+CHAT = "Chat: kubectl modelcar chat g -n models"
 ANSWERS = "http:g-modelcar:http/v1/chat/completions"
 
 
@@ -125,7 +125,7 @@ class TestInstall:
             "via": "service proxy",
             "model": "granite",
             "apiKeySecret": None,
-            "chat": "kubectl-modelcar chat g -n models",
+            "chat": "kubectl modelcar chat g -n models",
         }
 
     @pytest.mark.usefixtures("kube", "ready")
@@ -148,7 +148,7 @@ class TestInstall:
     def test_no_wait(self, invoke, image):
         """How to look at it, and how to chat later."""
         done = invoke("install", "g", image, "--plain-http", "--no-wait")
-        assert done.out == ("Watch: kubectl-modelcar status g -n models -w\nChat:  kubectl-modelcar chat g -n models\n")
+        assert done.out == ("Watch: kubectl modelcar status g -n models -w\nChat:  kubectl modelcar chat g -n models\n")
 
     @pytest.mark.usefixtures("helm")
     def test_private_image(self, invoke, kube, model, tmp_path, monkeypatch):

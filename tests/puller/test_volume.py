@@ -112,6 +112,21 @@ class TestPull:
         puller.pull(source(), other, tmp_path)
         assert (model(tmp_path / image[7:]), model(tmp_path / other[7:])) == (MODEL, {"config.json": b"[]"})
 
+    def test_of_old_versions_the_last_one_stays(self, registry, source, tmp_path):
+        """A claim holds two: the third version finds room, and one way back is kept."""
+        versions = [put(registry, ours({"config.json": str(number).encode()})) for number in range(3)]
+        folders = [puller.pull(source(), version, tmp_path) for version in versions]
+        kept = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+        assert kept == {folders[1].name, folders[2].name}
+
+    def test_what_is_not_ours_is_not_pruned(self, image, source, tmp_path):
+        """Only folders that carry the puller's mark and name are its to remove."""
+        for name in ("notes", "f" * 64):
+            (tmp_path / name).mkdir()
+        (tmp_path / "notes" / ".complete").write_text("mine")
+        puller.pull(source(), image, tmp_path)
+        assert {"notes", "f" * 64} <= {path.name for path in tmp_path.iterdir()}
+
     def test_files_and_folders_have_plain_modes(self, image, source, tmp_path):
         """Whatever uid serves them can read them."""
         old = os.umask(0)
