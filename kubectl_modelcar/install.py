@@ -64,9 +64,6 @@ _LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?/")
 class InstallCluster(ProxyingObjects, Protocol):
     """The cluster, as far as installing needs more than its objects."""
 
-    def offers(self, api: str) -> bool:
-        """Tell whether it has an API group and version."""
-
     def namespace_phase(self) -> str | None:
         """Return `Active` or `Terminating`; None where the namespace does not exist."""
 

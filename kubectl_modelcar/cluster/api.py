@@ -74,8 +74,8 @@ class Api:
         for parameter, selector in (("labelSelector", labels), ("fieldSelector", fields)):
             if selector:
                 query[parameter] = ",".join(f"{key}={value}" for key, value in selector.items())
-        found = self._optional("GET", f"{self._path(kind)}?{urlencode(query)}", f"list {kind.plural}")
-        return list((found or {}).get("items") or ())
+        found = self._json("GET", f"{self._path(kind)}?{urlencode(query)}", f"list {kind.plural}")
+        return list(found.get("items") or ())
 
     def create(self, kind: Kind, body: Json) -> Json:
         """Make an object."""

@@ -77,6 +77,9 @@ class Objects(Protocol):
     def delete(self, kind: Kind, name: str) -> bool:
         """Delete an object; tell whether there was one."""
 
+    def offers(self, api: str) -> bool:
+        """Tell whether the cluster has an API group and version, such as `route.openshift.io/v1`."""
+
     def log(self, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
         """Return the last lines of a container's log; empty where it has none (yet)."""
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from kubectl_modelcar.cluster.objects import DEPLOYMENTS, ROUTES, SECRETS, SERVICES, Json, Objects, condition, name_of
-from kubectl_modelcar.cluster.snapshot import SERVER, labels_of
+from kubectl_modelcar.cluster.objects import DEPLOYMENTS, SECRETS, SERVICES, Json, Objects, condition, name_of
+from kubectl_modelcar.cluster.snapshot import SERVER, labels_of, routes_of
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, NotFoundOrRefused
 
 __all__ = ["NoWayThere", "ProxyingObjects", "Reached", "Releases"]
@@ -80,13 +80,11 @@ class Releases:
                 f"start it: kubectl scale deployment/{name_of(deployment)} --replicas 1 -n {self.objects.namespace}",
             )
         model = (deployment["metadata"].get("annotations") or {}).get("modelcar/served-name")
-        return self._way(release, labels, deployment, service, None if model is None else str(model))
+        return self._way(release, deployment, service, None if model is None else str(model))
 
-    def _way(
-        self, release: str, labels: Mapping[str, str], deployment: Json, service: Json, model: str | None
-    ) -> Reached:
+    def _way(self, release: str, deployment: Json, service: Json, model: str | None) -> Reached:
         inside = f"http://{name_of(service)}.{self.objects.namespace}.svc:{_port(service)}"
-        host = next((host for route in self.objects.list(ROUTES, labels=labels) if (host := _admitted(route))), None)
+        host = next((host for route in routes_of(self.objects, release) if (host := _admitted(route))), None)
         key = _key_reference(deployment)
         if host is not None:
             headers = {"Authorization": f"Bearer {self._key(release, key)}"} if key else {}

@@ -10,13 +10,14 @@ from kubectl_modelcar.cluster.objects import (
     EVENTS,
     PODS,
     REPLICA_SETS,
+    ROUTE_API,
     ROUTES,
     Json,
     Objects,
     name_of,
 )
 
-__all__ = ["PULLER", "SERVER", "Container", "Snapshot", "labels_of", "read_snapshot"]
+__all__ = ["PULLER", "SERVER", "Container", "Snapshot", "labels_of", "read_snapshot", "routes_of"]
 
 PULLER = "puller"
 SERVER = "server"
@@ -113,6 +114,15 @@ def labels_of(release: str) -> dict[str, str]:
     return {"app.kubernetes.io/part-of": "modelcar", "app.kubernetes.io/instance": release}
 
 
+def routes_of(objects: Objects, release: str) -> Sequence[Json]:
+    """Return the Routes of a release; none where the cluster has no such thing.
+
+    There a namespace's administrator who lists them is told 403 and not 404: the API server asks who may before it asks
+    what is. Raises what `Objects` raises.
+    """
+    return objects.list(ROUTES, labels=labels_of(release)) if objects.offers(ROUTE_API) else ()
+
+
 def read_snapshot(objects: Objects, release: str) -> Snapshot:
     """Look at everything that belongs to a release.
 
@@ -129,7 +139,7 @@ def read_snapshot(objects: Objects, release: str) -> Snapshot:
         deployment,
         pods,
         claim,
-        objects.list(ROUTES, labels=labels),
+        routes_of(objects, release),
         [event for body in _unsettled(pods, claim) for event in _events(objects, body)],
         {key: text for pod in pods for key, text in _logs(objects, pod).items()},
     )

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from kubectl_modelcar.cluster import ClusterOptions, connect
-from kubectl_modelcar.cluster.objects import PODS, ROUTES, SECRETS
+from kubectl_modelcar.cluster.objects import PODS, SECRETS
 from kubectl_modelcar.cluster.refusals import Conflict
 from kubectl_modelcar.errors import ClusterFailure, LocalFailure, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
 from tests.fakes.kube_api import FakeKubeApi, Fault
@@ -48,9 +48,8 @@ class TestObjects:
         found = [
             client.list(SECRETS, labels={"app": "two"}),
             client.list(SECRETS, fields={"metadata.name": "x"}),
-            client.list(ROUTES),
         ]
-        assert [[item["metadata"]["name"] for item in items] for items in found] == [["y"], ["x"], []]
+        assert [[item["metadata"]["name"] for item in items] for items in found] == [["y"], ["x"]]
 
     def test_names_are_quoted(self, client, api):
         """A name cannot leave its place in the path."""

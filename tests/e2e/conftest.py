@@ -47,7 +47,7 @@ def install(pushed: str, server_image: str) -> Callable[..., list[str]]:
         return [
             *("install", name, pushed, "--plain-http", "-n", namespace, "--server-image", server_image),
             # The node has two cores in all.
-            *("--no-route", "--context-length", "2048", "--set", "server.resources.requests.cpu=100m"),
+            *("--context-length", "2048", "--set", "server.resources.requests.cpu=100m"),
             *("--timeout", "4m", *more),
         ]
 

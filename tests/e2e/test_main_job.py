@@ -2,11 +2,13 @@
 
 import base64
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.cluster import Cluster
+from tests.cluster.cluster import HERE as CLUSTER
 from tests.cluster.cluster import PRIVATE_PASSWORD, PRIVATE_REGISTRY, PRIVATE_USER
 from tests.e2e.client import Terminal, terminal
 
@@ -21,7 +23,7 @@ Arguments = Callable[..., list[str]]
 @pytest.fixture(scope="module")
 def installed(settled: Terminal, install: Arguments) -> Terminal:
     """Install the release `demo` and give the terminal that did it."""
-    done = settled.modelcar(*install("demo", settled.namespace))
+    done = settled.modelcar(*install("demo", settled.namespace, "--no-route"))
     assert "demo" in done.out
     return settled
 
@@ -43,6 +45,15 @@ def pod_of(user: Terminal) -> dict:
 
 def ready(user: Terminal) -> None:
     user.kubectl("rollout", "status", "deployment/demo-modelcar", "--timeout=180s")
+
+
+def until_routes_are(user: Terminal, *, allowed: bool) -> None:
+    """Wait until the cluster's roles say so: a controller gathers them from those that were just changed."""
+    question = ("auth", "can-i", "list", "routes.route.openshift.io")
+    end = time.monotonic() + 30
+    while (user.kubectl(*question, check=False).code == 0) != allowed:
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 class TestInstalledRelease:
@@ -88,7 +99,7 @@ class TestInstalledRelease:
 
     def test_installing_again_is_an_upgrade(self, installed: Terminal, install: Arguments):
         """The same command again changes nothing and says that all is ready."""
-        done = installed.modelcar(*install("demo", installed.namespace, "-o", "json"))
+        done = installed.modelcar(*install("demo", installed.namespace, "--no-route", "-o", "json"))
         assert done.json()["revision"] == 2
 
     def test_uninstall_keeps_the_claim(self, installed: Terminal):
@@ -144,7 +155,7 @@ class TestRestrictedV2:
     def test_pods_run_under_a_random_uid(self, cluster: Cluster, home, openshift_namespace: str, install: Arguments):
         """Neither the chart nor the CLI fixes a uid, so the namespace's own range is used for all containers."""
         user = terminal(cluster, home, openshift_namespace)
-        user.modelcar(*install("demo", openshift_namespace))
+        user.modelcar(*install("demo", openshift_namespace, "--no-route"))
         contexts = [c["securityContext"].get("runAsUser") for c in pod_of(user)["spec"]["containers"]]
         assert contexts == [1000680000]
         assert chat(user).strip() == ANSWER
@@ -193,19 +204,30 @@ class TestPrivateRegistry:
 class TestPlainKubernetes:
     """A cluster without OpenShift's Routes."""
 
-    def test_no_route_is_made_and_none_can_be_asked_for(self, cluster: Cluster, user: Terminal, pushed: str):
-        """Chat goes through the API server there; --route says that it cannot be."""
-        definition = cluster.kubectl("get", "crd", "routes.route.openshift.io", "-o", "yaml")
-        arguments = ("install", "demo", pushed, "--plain-http", "-n", user.namespace)
-        cluster.kubectl("delete", "crd", "routes.route.openshift.io")
+    @pytest.fixture
+    def plain(self, cluster: Cluster, user: Terminal) -> Iterator[Terminal]:
+        """Take the Routes away, and the roles that know them: then listing them is forbidden, not unknown."""
+        manifest = str(CLUSTER / "manifests" / "route-crd.yaml")
+        cluster.kubectl("delete", "-f", manifest)
         try:
-            shown = user.modelcar(*arguments, "--dry-run=server")
-            refused = user.modelcar(*arguments, "--route", check=False)
+            until_routes_are(user, allowed=False)
+            yield user
         finally:
-            cluster.kubectl("create", "-f", "-", stdin=definition)
-        assert "kind: Deployment" in shown.out
-        assert "kind: Route" not in shown.out
+            cluster.kubectl("apply", "-f", manifest)
+            cluster.kubectl("wait", "--for=condition=Established", "crd/routes.route.openshift.io", "--timeout=30s")
+            until_routes_are(user, allowed=True)
+
+    def test_install_chat_and_status_without_routes(self, plain: Terminal, pushed: str, install: Arguments):
+        """Nobody said --no-route: that there are none is found out, and chat goes through the API server."""
+        refused = plain.modelcar(
+            "install", "demo", pushed, "--plain-http", "-n", plain.namespace, "--route", check=False
+        )
+        done = plain.modelcar(*install("demo", plain.namespace, "-o", "json")).json()
+        found = plain.modelcar("status", "demo", "-n", plain.namespace, "-o", "json").json()
         assert (refused.code, refused.err.count("error: ")) == (8, 1)
+        assert (done["via"], done["url"], done["apiKeySecret"]) == ("service proxy", None, None)
+        assert (found["ready"], found["via"]) == (True, "service proxy")
+        assert chat(plain).strip() == ANSWER
 
 
 class TestNames:
@@ -229,14 +251,14 @@ class TestRefusals:
 
     def test_server_image_that_is_not_there(self, user: Terminal, install: Arguments):
         """An image that cannot be pulled ends the wait early, with the kubelet's own words."""
-        arguments = [*install("demo", user.namespace), "--server-image", "192.168.77.2:5000/none:1"]
+        arguments = [*install("demo", user.namespace, "--no-route"), "--server-image", "192.168.77.2:5000/none:1"]
         done = user.modelcar(*arguments, check=False)
         assert done.code == 8
         assert "192.168.77.2:5000/none:1" in done.err
 
     def test_timeout_names_the_stage_and_leaves_the_install(self, user: Terminal, install: Arguments):
         """A wait that ends is exit code 9; the pod that cannot be scheduled is the cause."""
-        arguments = [*install("demo", user.namespace, "--set", "accelerator.count=64"), "--timeout", "8s"]
+        arguments = [*install("demo", user.namespace, "--no-route", "--set", "accelerator.count=64"), "--timeout", "8s"]
         done = user.modelcar(*arguments, check=False)
         assert done.code == 9
         assert "nvidia.com/gpu" in done.err

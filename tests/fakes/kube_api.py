@@ -213,10 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _object(self, match, query, body):
         namespace, plural, name = match["namespace"], match["plural"], match["name"] and unquote(match["name"])
-        if match["group"] and match["group"] not in self.api.apis:
-            return 404, b"404 page not found\n"
         verb = "list" if name is None and self.command == "GET" else _VERBS[self.command]
-        if (verb, plural) in self.api.forbidden:
+        # Who may is asked before what is: no role of a namespace's administrator knows a group that is not there.
+        is_unknown = match["group"] and match["group"] not in self.api.apis
+        if is_unknown or (verb, plural) in self.api.forbidden:
             return _forbidden(verb, plural, name or "", namespace)
         kept = self.api.objects.setdefault((namespace, plural), {})
         if self.command == "POST":

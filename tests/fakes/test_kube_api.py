@@ -92,6 +92,12 @@ class TestRefusals:
                 id="terminating",
             ),
             pytest.param({}, ("GET", "/apis/route.openshift.io/v1"), (404, "page not found"), id="no such api"),
+            pytest.param(
+                {},
+                ("GET", "/apis/route.openshift.io/v1/namespaces/models/routes"),
+                (403, 'cannot list resource "routes"'),
+                id="no role knows an api that is not there",
+            ),
             pytest.param({}, ("GET", "/version/x"), (501, "the fake knows no GET"), id="unknown"),
             pytest.param({"faults": [Fault("secrets", 500)]}, ("GET", SECRETS), (500, "{}"), id="fault"),
         ],
