@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from kubectl_modelcar.chart import chart_dir
 from kubectl_modelcar.cluster import (
     CLAIMS,
+    DEPLOYMENTS,
     ROUTE_API,
     Clock,
     Helm,
@@ -16,19 +17,23 @@ from kubectl_modelcar.cluster import (
     Overrides,
     ProxyingObjects,
     Reached,
+    Release,
     ReleaseRequest,
     Releases,
     api_key_name,
     ca_name,
+    check_free,
     ensure_api_key,
     give_ca,
     give_pull_secret,
+    given_to,
     labels_of,
     name_of,
     pull_name,
+    take_back,
     wait_for_release,
 )
-from kubectl_modelcar.errors import ClusterFailure, InvalidInput, NetworkGaveUp, NotFoundOrRefused
+from kubectl_modelcar.errors import ClusterFailure, InvalidInput, ModelcarError, NetworkGaveUp, NotFoundOrRefused
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.serving import (
     ModelImage,
@@ -160,6 +165,8 @@ def install(request: InstallRequest, image: ModelImage, cluster: InstallCluster,
     _check_namespace(request, cluster)
     model = describe_model(image, reference=request.reference, tag=request.tag)
     surroundings = look_around(request, image, cluster)
+    needed = (surroundings.pull_secret, surroundings.api_key_secret, surroundings.ca_config_map)
+    check_free(cluster, request.name, needed)
     plan = plan_serving(model, request.wishes, surroundings)
     _warn(request, surroundings, means.progress)
     with chart_dir() as chart:
@@ -167,8 +174,7 @@ def install(request: InstallRequest, image: ModelImage, cluster: InstallCluster,
         means.helm.render(release)  # what the chart refuses, it refuses before the first object is made
         if cluster.namespace_phase() is None:
             cluster.create_namespace()
-        _give(request, surroundings, cluster, means)
-        applied = means.helm.upgrade(release)
+        applied = _apply(release, request, surroundings, cluster, means)
     means.progress.stage("helm", "done", f"revision {applied.revision} of {request.name}")
     reached, seconds = None, None
     if request.wait:
@@ -269,6 +275,24 @@ def _warn(request: InstallRequest, surroundings: Surroundings, progress: Progres
 
 def _release(request: InstallRequest, chart: Path, plan: ServingPlan) -> ReleaseRequest:
     return ReleaseRequest(request.name, request.namespace, chart.absolute(), plan.values(), request.overrides)
+
+
+def _apply(
+    release: ReleaseRequest, request: InstallRequest, surroundings: Surroundings, cluster: InstallCluster, means: Means
+) -> Release:
+    """Give the pods what they need and run helm; what was given for nothing is taken back."""
+    before = given_to(cluster, request.name)
+    try:
+        _give(request, surroundings, cluster, means)
+        return means.helm.upgrade(release)
+    except (ModelcarError, KeyboardInterrupt):
+        try:
+            if not cluster.list(DEPLOYMENTS, labels=labels_of(request.name)):  # else its pods need them
+                take_back(cluster, request.name, but=before)
+        except ModelcarError as error:
+            place = f"{request.name} -n {request.namespace}"
+            means.progress.warn(f"{error.message}; Secrets may be left: kubectl modelcar uninstall {place}")
+        raise
 
 
 def _give(request: InstallRequest, surroundings: Surroundings, cluster: InstallCluster, means: Means) -> None:

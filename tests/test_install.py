@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubectl_modelcar.cluster import ClusterOptions, connect
+from kubectl_modelcar.cluster import ClusterOptions, connect, ensure_api_key
 from kubectl_modelcar.errors import (
     ClusterFailure,
     InvalidInput,
@@ -202,6 +202,63 @@ class TestInstall:
             stage.install(timeout=3.0)
 
 
+class TestUndo:
+    """Helm says no after Secrets were made."""
+
+    @pytest.fixture
+    def refused(self, stage, api):
+        api.apis.add(ROUTES)
+        stage.image.needs_credentials = True
+
+        def install(*, applied=lambda _: None):
+            def upgrade(request):
+                applied(request)
+                raise ClusterFailure("helm says: no")
+
+            stage.helm = FakeHelm(upgrade)
+            with pytest.raises(ClusterFailure) as caught:
+                stage.install(registry_ca="PEM")
+            left = [name for kind in ("secrets", "configmaps") for name in api.objects.get(("models", kind), ())]
+            return caught.value.message, left
+
+        return install
+
+    def test_what_was_made_goes(self, refused, stage):
+        """Nothing is left that no release needs."""
+        assert (refused(), stage.warnings) == (("helm says: no", []), [])
+
+    def test_what_was_there_stays(self, refused, stage, api):
+        """A key that somebody was given goes on."""
+        ensure_api_key(stage.cluster, "g")
+        before = api.get("secrets", "g-api-key")["data"]
+        assert (refused()[1], api.get("secrets", "g-api-key")["data"]) == (["g-api-key"], before)
+
+    def test_what_pods_need_stays(self, refused, stage):
+        """Where helm came as far as the Deployment, `uninstall` takes them."""
+        assert refused(applied=stage._apply)[1] == ["g-pull", "g-api-key", "g-registry-ca"]
+
+    def test_the_cause_is_told_where_undoing_fails(self, refused, stage, api):
+        """The error is helm's; what may be left is a warning."""
+        api.forbidden.add(("delete", "secrets"))
+        message, left = refused()
+        assert (message, left[:2]) == ("helm says: no", ["g-pull", "g-api-key"])
+        denied = "cannot delete secrets g-api-key in namespace models: the cluster does not allow dev to delete secrets"
+        hint = "Secrets may be left: kubectl modelcar uninstall g -n models"
+        assert stage.warnings == [f"warning: {denied}; {hint}"]
+
+    def test_interrupted(self, stage, api):
+        """^C while helm runs is a no too."""
+        stage.image.needs_credentials = True
+
+        def upgrade(_):
+            raise KeyboardInterrupt
+
+        stage.helm = FakeHelm(upgrade)
+        with pytest.raises(KeyboardInterrupt):
+            stage.install()
+        assert api.objects["models", "secrets"] == {}
+
+
 class TestFirstToken:
     """/health says nothing about the weights, so the model is asked."""
 
@@ -327,6 +384,18 @@ class TestRefusals:
             "cannot install g: its claim g-modelcar-models is still being deleted",
             [],
         )
+
+    @pytest.mark.parametrize(
+        ("plural", "name"), [("secrets", "g-pull"), ("secrets", "g-api-key"), ("configmaps", "g-registry-ca")]
+    )
+    def test_names_that_are_taken(self, stage, api, plural, name):
+        """What somebody else has is found out before the first object, the namespace included."""
+        api.apis.add(ROUTES)
+        api.add(plural, {"metadata": {"name": name}, "data": {}})
+        stage.image.needs_credentials = True
+        with pytest.raises(ClusterFailure) as caught:
+            stage.install(registry_ca="PEM")
+        assert (caught.value.message.endswith("is somebody else's, and we need that name"), stage.made) == (True, [])
 
     @pytest.mark.parametrize(
         "contents",

@@ -84,6 +84,12 @@ class TestUninstall:
 class TestNothing:
     """A release that is not there."""
 
+    def test_what_a_failed_install_left(self, cluster, api, helm):
+        """Secrets without a release go."""
+        ensure_api_key(cluster, "g")
+        done = uninstall("g", cluster, helm, delete_storage=False)
+        assert (done, api.objects["models", "secrets"]) == (Uninstalled("g", "models", ["g-api-key"], [], []), {})
+
     @pytest.mark.parametrize("delete_storage", [False, True])
     def test_refused(self, cluster, helm, delete_storage):
         """With or without --delete-storage."""

@@ -5,7 +5,7 @@ Importing this door does not import `kubernetes`, which takes 0.4 s; `connect` d
 
 from typing import TYPE_CHECKING, Any
 
-from kubectl_modelcar.cluster.objects import CLAIMS, ROUTE_API, Objects, name_of
+from kubectl_modelcar.cluster.objects import CLAIMS, DEPLOYMENTS, ROUTE_API, Objects, name_of
 from kubectl_modelcar.cluster.options import ClusterOptions
 from kubectl_modelcar.cluster.reach import NoWayThere, ProxyingObjects, Reached, Releases
 from kubectl_modelcar.cluster.release import Helm, Overrides, Release, ReleaseRequest
@@ -13,9 +13,11 @@ from kubectl_modelcar.cluster.secrets import (
     API_KEY,
     api_key_name,
     ca_name,
+    check_free,
     ensure_api_key,
     give_ca,
     give_pull_secret,
+    given_to,
     pull_name,
     take_back,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_KEY",
     "CLAIMS",
+    "DEPLOYMENTS",
     "ROUTE_API",
     "Clock",
     "ClusterOptions",
@@ -47,11 +50,13 @@ __all__ = [
     "Stage",
     "api_key_name",
     "ca_name",
+    "check_free",
     "connect",
     "connect_with_helm",
     "ensure_api_key",
     "give_ca",
     "give_pull_secret",
+    "given_to",
     "helm_alone",
     "labels_of",
     "name_of",

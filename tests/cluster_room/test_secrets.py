@@ -6,6 +6,7 @@ import pytest
 
 from kubectl_modelcar.cluster import (
     ClusterOptions,
+    check_free,
     connect,
     ensure_api_key,
     give_ca,
@@ -78,6 +79,53 @@ class TestApiKey:
         before = self.key(api)
         ensure_api_key(client, "g")
         assert self.key(api) == before
+
+    @pytest.mark.parametrize("data", [None, {}, {"api-key": ""}, {"api-key": "%"}], ids=str)
+    def test_useless(self, client, api, data):
+        """A Secret of ours that has lost its key gets another one."""
+        ensure_api_key(client, "g")
+        api.get("secrets", "g-api-key")["data"] = data
+        ensure_api_key(client, "g")
+        assert len(self.key(api)) == 43
+
+    def test_somebody_elses(self, client, api):
+        """A Secret that is not ours is left alone, whatever key it has."""
+        api.add("secrets", {"metadata": {"name": "g-api-key"}, "data": {"api-key": "a2V5"}})
+        with pytest.raises(ClusterFailure) as caught:
+            ensure_api_key(client, "g")
+        assert (caught.value.message, api.get("secrets", "g-api-key")["data"]) == (
+            "Secret g-api-key in namespace models is somebody else's, and we need that name",
+            {"api-key": "a2V5"},
+        )
+
+
+class TestCheckFree:
+    """Whose the names are, before anything is made."""
+
+    NAMES = ("g-pull", "g-api-key", "g-registry-ca")
+
+    def test_free(self, client, api):
+        """Names that nobody has, or that are ours, are fine."""
+        give_ca(client, "g", "PEM")
+        ensure_api_key(client, "g")
+        check_free(client, "g", self.NAMES)
+        assert {request.method for request in api.requests[-3:]} == {"GET"}
+
+    @pytest.mark.parametrize(
+        ("plural", "name", "word"),
+        [
+            ("secrets", "g-pull", "Secret"),
+            ("secrets", "g-api-key", "Secret"),
+            ("configmaps", "g-registry-ca", "ConfigMap"),
+        ],
+    )
+    def test_somebody_elses(self, client, api, plural, name, word):
+        """One that somebody else has is refused, if we need it."""
+        api.add(plural, {"metadata": {"name": name}})
+        check_free(client, "g", [None])
+        with pytest.raises(ClusterFailure) as caught:
+            check_free(client, "g", self.NAMES)
+        assert caught.value.message == f"{word} {name} in namespace models is somebody else's, and we need that name"
 
 
 class TestTakeBack:
