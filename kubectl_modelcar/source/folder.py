@@ -43,7 +43,7 @@ class FolderSource:
 
         Raises LocalFailure at the end if the file changed since `listing`.
         """
-        path = self._folder / file.path
+        path = self._path(file.path)
         buffer = memoryview(bytearray(CHUNK))
         try:
             with path.open("rb", buffering=0) as opened:
@@ -57,7 +57,7 @@ class FolderSource:
 
     def read(self, file: ModelFile, offset: int, length: int) -> bytes:
         """Return up to `length` bytes of `file` from `offset`."""
-        path = self._folder / file.path
+        path = self._path(file.path)
         try:
             with path.open("rb") as opened:
                 opened.seek(offset)
@@ -78,7 +78,7 @@ class FolderSource:
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
                 path = Path(root, name)
-                yield path.relative_to(self._folder).as_posix(), path
+                yield _as_utf8(path.relative_to(self._folder).as_posix()), path
 
     def _check_link(self, path: Path) -> None:
         """Refuse a file that lives elsewhere: its bytes were not put here by whoever filled the folder.
@@ -98,10 +98,18 @@ class FolderSource:
         if not real.is_file():
             raise _irregular(path)
 
+    def _path(self, path: str) -> Path:
+        return self._folder / os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
     def _stat(self, path: str) -> tuple[int, int]:
-        found = (self._folder / path).stat()
+        found = self._path(path).stat()
         self._stats[path] = found.st_size, found.st_mtime_ns
         return self._stats[path]
+
+
+def _as_utf8(name: str) -> str:
+    """Return a name as its bytes are in UTF-8: the locale's encoding must not change what an image holds."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def _raise(error: OSError) -> None:
