@@ -1,0 +1,106 @@
+"""The real huggingface_hub client, in a process of its own, pushes from a Hub on loopback to a real registry."""
+
+import json
+
+import pytest
+
+from tests.fakes.hub import TOKEN, Repository
+from tests.real.models import MODEL, tree
+from tests.source.weights import safetensors, tensor
+
+pytestmark = pytest.mark.real
+
+NAME = "org/tiny-chat"
+LARGE = 64 << 20  # bytes; from here a file is a layer of its own
+DATE = "2025-03-04T05:06:07.000Z"
+
+
+@pytest.fixture
+def commit(hub):
+    """Have a repository with one commit; return its sha."""
+    hub.repositories[NAME] = Repository(card={"license": "apache-2.0"})
+    return hub.commit(NAME, {**MODEL, "pytorch_model.bin": b"\x80\x04pickle", ".gitattributes": b"*\n"}, date=DATE)
+
+
+@pytest.fixture
+def push(invoke_process, plain, request):
+    """Give a function that pushes a SOURCE and returns what `-o json` said, after checking that it went well."""
+    image = f"{plain.host}/hub/{request.node.name.replace('_', '-')}:1"
+
+    def push(source, *options, **environment):
+        done = invoke_process("push", source, image, "--plain-http", "-q", "-o", "json", *options, **environment)
+        assert (done.code, done.err) == (0, "")
+        return json.loads(done.out)
+
+    return push
+
+
+def move(hub):
+    """Move the branch to a commit with other weights."""
+    hub.commit(NAME, {**MODEL, "config.json": b"{}"}, date="2026-01-01T00:00:00.000Z")
+
+
+class TestPinnedCommit:
+    def test_annotations(self, push, commit, crane):
+        """The manifest holds source, commit, its date and the licence."""
+        said = push(f"{NAME}@{commit}")
+        annotations = json.loads(crane("manifest", said["reference"]))["annotations"]
+        del annotations["org.opencontainers.image.base.name"], annotations["org.opencontainers.image.base.digest"]
+        assert annotations == {
+            "io.github.kubectl-modelcar.recipe": "1",
+            "org.opencontainers.image.created": "2025-03-04T05:06:07Z",
+            "org.opencontainers.image.licenses": "apache-2.0",
+            "org.opencontainers.image.revision": commit,
+            "org.opencontainers.image.source": f"https://huggingface.co/{NAME}",
+        }
+
+    def test_files(self, push, commit, invoke, tmp_path):
+        """Of that commit, without the pickle; byte for byte."""
+        said = push(f"{NAME}@{commit}")
+        assert said["source"] == {"repository": NAME, "commit": commit, "text": f"hf://{NAME}@{commit}"}
+        assert said["leftOut"] == [".gitattributes", "pytorch_model.bin"]
+        done = invoke("pull", said["reference"], tmp_path / "pulled", "--plain-http", "-q")
+        assert (done.code, tree(tmp_path / "pulled")) == (0, dict(MODEL))
+
+    def test_branch_that_moved_before(self, push, hub, commit):
+        """Changes nothing: the same digest, by --revision too."""
+        before = push(f"{NAME}@{commit}")
+        move(hub)
+        assert push(NAME, "--revision", commit)["digest"] == before["digest"]
+        assert push(NAME)["digest"] != before["digest"]
+
+    def test_branch_that_moves_meanwhile(self, push, hub, commit):
+        """All files are of the commit that was listed."""
+        before = push(f"{NAME}@{commit}")
+        hub.after_listing = lambda: move(hub)
+        during = push(f"hf://{NAME}@main")
+        assert (during["digest"], during["source"]["commit"]) == (before["digest"], commit)
+
+    def test_a_folder_with_the_same_files(self, push, commit, model):
+        """Has the same layers: their digests say nothing of where the files are from."""
+        of_hub, of_folder = push(f"{NAME}@{commit}"), push(model)
+        digests = [[layer["digest"] for layer in said["layers"]] for said in (of_hub, of_folder)]
+        assert digests[0] == digests[1]
+
+
+class TestAgain:
+    def test_reads_no_weights(self, push, hub):
+        """Nothing is sent, and of the weights the Hub is asked for no more than their header."""
+        hub.commit(NAME, {"model.safetensors": safetensors({"w": tensor(0, LARGE)}, bytes(LARGE))})
+        push(NAME)
+        hub.cdn_log.clear()
+        again = push(NAME)
+        assert (again["bytesSent"], {layer["outcome"] for layer in again["layers"]}) == (0, {"exists"})
+        assert 0 < sum(request.sent for request in hub.cdn_log) < LARGE // 1000
+
+
+@pytest.mark.usefixtures("commit")
+class TestPrivateRepository:
+    def test_token(self, push, hub):
+        """Is used at the Hub and nowhere else."""
+        hub.repositories[NAME].private = True
+        push(NAME, HF_TOKEN=TOKEN)
+        about_it = hub.requests(NAME)  # the client asks for other things of its own, without a token
+        assert {request.headers.get("authorization") for request in about_it} == {f"Bearer {TOKEN}"}
+        assert {request.headers.get("authorization") for request in hub.cdn_log} == {None}
+        assert hub.cdn_log
