@@ -14,11 +14,11 @@ import httpx_sse
 
 import kubectl_modelcar
 from kubectl_modelcar.chat.conversation import Message
-from kubectl_modelcar.chat.delta import BrokenAnswer, Delta, ErrorEvent, read_event
+from kubectl_modelcar.chat.delta import BrokenAnswer, Delta, ErrorEvent, is_completion, read_event
 from kubectl_modelcar.chat.endpoint import Endpoint
 from kubectl_modelcar.chat.fault import FOREIGN, cut_off, fault
 from kubectl_modelcar.chat.models import Model, read_models
-from kubectl_modelcar.chat.refusal import Refusal, read_body
+from kubectl_modelcar.chat.refusal import Refusal, Refused, read_body
 from kubectl_modelcar.errors import InvalidInput, ModelcarError, NetworkGaveUp, NotFoundOrRefused
 from kubectl_modelcar.text import one_line
 
@@ -109,7 +109,32 @@ class Client:
 
     def stream(self, messages: Sequence[Message], options: ChatOptions | None = None) -> Generator[Delta, None, None]:
         """Ask, and yield the answer as it comes. Closing the iterator stops the server's work."""
-        options = options or ChatOptions()
+        try:
+            yield from self._stream(messages, options or ChatOptions())
+        except Refused as refused:
+            raise self._error(refused.refusal) from refused
+
+    def first_token(self) -> float:
+        """Ask for one token and return the seconds until it came: only then are weights, template and route proven.
+
+        A base model has no chat template and cannot chat; it completes a text.
+        """
+        begun = time.monotonic()
+        question: list[Message] = [{"role": "user", "content": "Hello"}]
+        try:
+            with closing(self._stream(question, ChatOptions(temperature=0, max_tokens=1))) as deltas:
+                for delta in deltas:
+                    # A token may have no text of its own; then the reason for the end tells of it.
+                    if delta.text or delta.reasoning or delta.finish_reason:
+                        break
+        except Refused as refused:
+            if not refused.refusal.may_mean_base_model:
+                raise self._error(refused.refusal) from refused
+            self._complete()
+        return time.monotonic() - begun
+
+    def _stream(self, messages: Sequence[Message], options: ChatOptions) -> Generator[Delta, None, None]:
+        """Ask, and yield the answer as it comes. Raises Refused where the server gives none."""
         body: dict[str, object] = {"model": self.model(), "messages": list(messages), "stream": True}
         body |= {"stream_options": {"include_usage": True}}
         if options.temperature is not None:
@@ -127,16 +152,16 @@ class Client:
         except BrokenAnswer as error:
             raise cut_off(self._server, received, self._endpoint.redact(str(error))) from error
 
-    def first_token(self) -> float:
-        """Ask for one token and return the seconds until it came: only then are weights, template and route proven."""
-        begun = time.monotonic()
-        question: list[Message] = [{"role": "user", "content": "Hello"}]
-        with closing(self.stream(question, ChatOptions(temperature=0, max_tokens=1))) as deltas:
-            for delta in deltas:
-                # A token may have no text of its own; then the reason for the end tells of it.
-                if delta.text or delta.reasoning or delta.finish_reason:
-                    return time.monotonic() - begun
-        raise NetworkGaveUp(f"{self._server} answered without a single token", "its own log may say why")
+    def _complete(self) -> None:
+        """Ask for one token that goes on with a text."""
+        question = {"model": self.model(), "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+        url = f"{self._endpoint.base_url}/v1/completions"
+        with self._translated(), self._http.stream("POST", url, json=question) as response:
+            body = _read(response)
+        if response.status_code != httpx.codes.OK:
+            raise self._error(_refusal(response, body))
+        if not is_completion(body):
+            raise self._no_model_server("what should be a completion")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -147,7 +172,7 @@ class Client:
 
     @contextmanager
     def _asked(self, body: dict[str, object]) -> Iterator[httpx_sse.EventSource]:
-        """Post a question and yield the stream of its answer; raise when there is none."""
+        """Post a question and yield the stream of its answer. Raises Refused when there is none."""
         url = f"{self._endpoint.base_url}/v1/chat/completions"
         kind = {"Content-Type": "application/json"}
         # ASCII, so that text which is no Unicode (a broken argument) is refused by the server and not by an encoder.
@@ -162,7 +187,7 @@ class Client:
             with self._asked({name: value for name, value in body.items() if name != "stream_options"}) as source:
                 yield source
             return
-        raise self._error(refusal)
+        raise Refused(refusal)
 
     def _deltas(self, source: httpx_sse.EventSource) -> Iterator[Delta]:
         response = source.response
@@ -171,14 +196,17 @@ class Client:
         # Server-sent events are UTF-8 (WHATWG HTML 9.2.5), whatever charset the header claims.
         response.encoding = "utf-8"
         response.stream = bounded = _Bounded(response.stream)
-        finished = False
+        finished = said = False
         for event in source.iter_sse():
             bounded.seen = 0
             if event.data.strip() == "[DONE]":
-                return
+                if said or finished:
+                    return
+                raise BrokenAnswer("it ended the answer before the first word")
             if event.data:
                 delta = self._delta(event)
                 finished = finished or delta.finish_reason is not None
+                said = said or bool(delta.text or delta.reasoning)
                 yield delta
         # A server that says why the answer ends and then closes the stream in order has left out a formality.
         if not finished:

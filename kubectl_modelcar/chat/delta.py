@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kubectl_modelcar.text import one_line
 
-__all__ = ["BrokenAnswer", "Delta", "ErrorEvent", "Usage", "read_event"]
+__all__ = ["BrokenAnswer", "Delta", "ErrorEvent", "Usage", "is_completion", "read_event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,16 @@ def read_event(data: str, kind: str = "message") -> Delta | ErrorEvent:
     if event.get("error") or kind == "error":
         return ErrorEvent(event)
     return _delta(event)
+
+
+def is_completion(body: bytes) -> bool:
+    """Tell whether `body` is an OpenAI `text_completion`: a first choice with a text, which may be empty."""
+    try:
+        event = json.loads(body)
+        choice = _first_choice(event.get("choices")) if isinstance(event, dict) else {}
+    except (ValueError, RecursionError, BrokenAnswer):
+        return False
+    return isinstance(choice.get("text"), str)
 
 
 def _delta(event: dict[str, object]) -> Delta:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from kubectl_modelcar.errors import ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
 from kubectl_modelcar.text import one_line
 
-__all__ = ["Refusal", "read_body"]
+__all__ = ["Refusal", "Refused", "read_body"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,11 @@ class Refusal:
         return self.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY) and any(
             name in self.words for name in names
         )
+
+    @property
+    def may_mean_base_model(self) -> bool:
+        """Whether the server may only mean that its model cannot chat: vLLM says 400 or 404 to that."""
+        return self.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND) and not self.by_cluster
 
     def error(self, server: str) -> ModelcarError:
         """Return this refusal as an error; `server` says who was asked."""
@@ -89,6 +94,14 @@ class Refusal:
         else:
             hint = "change what it names"
         return NotFoundOrRefused(self._sentence(f"{server} refused the question"), hint)
+
+
+class Refused(Exception):
+    """Nothing was answered; the client decides whether that is an error."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"HTTP {refusal.status}")  # not its words, which may repeat a key: tracebacks show this
+        self.refusal = refusal
 
 
 _LOADING = "it may still be loading the model: `kubectl modelcar status` tells; then ask again"

@@ -20,6 +20,7 @@ from kubectl_modelcar.errors import (
 from tests.chat.recordings import engine_died, recorded, recorded_question
 from tests.fakes.endpoint import (
     CHAT,
+    COMPLETIONS,
     DONE,
     MODELS,
     FakeEndpoint,
@@ -518,6 +519,35 @@ class TestCuts:
         assert (seen, type(error)) == (came, NetworkGaveUp)
         assert error.message == f"the answer of {server} was cut off after 1 piece: {reason}"
 
+    @pytest.mark.parametrize(
+        ("reply", "reason"),
+        [
+            pytest.param(events(DONE), "it ended the answer before the first word", id="the end alone"),
+            pytest.param(
+                events(delta("", role="assistant"), usage(3, 0), DONE),
+                "it ended the answer before the first word",
+                id="no text and no reason",
+            ),
+            pytest.param(
+                events(delta("", role="assistant")),
+                "the stream ended without saying that it is complete",
+                id="not even an end",
+            ),
+            pytest.param(stream(), "the stream ended without saying that it is complete", id="nothing"),
+        ],
+    )
+    def test_an_answer_of_nothing_is_none(self, endpoint, client, reply, reason):
+        """An end is not an answer."""
+        endpoint.chat(reply)
+        came, error = failure(client)
+        assert (came, type(error)) == ("", NetworkGaveUp)
+        assert error.message == f"the model server at {endpoint.url} gave no answer: {reason}"
+
+    def test_a_reason_without_text_is_an_answer(self, endpoint, client):
+        """A model may have nothing to say, or only a token without text."""
+        endpoint.chat(events(delta("", finish_reason="stop"), DONE))
+        assert list(client.stream(HELLO)) == [Delta(finish_reason="stop")]
+
     def test_no_question_is_asked_twice(self, endpoint, client):
         """A cut answer is told and not silently begun again."""
         endpoint.chat(broken_stream(event(delta("Hel"))))
@@ -698,7 +728,55 @@ class TestFirstToken:
         endpoint.chat(events(delta("", role="assistant"), usage(3, 0), DONE))
         with pytest.raises(NetworkGaveUp) as caught:
             client.first_token()
-        assert caught.value.message == f"the model server at {endpoint.url} answered without a single token"
+        assert caught.value.message == (
+            f"the model server at {endpoint.url} gave no answer: it ended the answer before the first word"
+        )
+
+    NO_TEMPLATE = response(
+        400, '{"error": {"message": "default chat template is no longer allowed, so you must provide a chat template"}}'
+    )
+
+    @pytest.mark.parametrize("refusal", [NO_TEMPLATE, response(404, "")], ids=["no template", "no chat"])
+    @pytest.mark.parametrize("said", [" world", ""], ids=["text", "a token without text"])
+    def test_of_a_base_model_completes_a_text(self, endpoint, client, refusal, said):
+        """A model that cannot chat is proven by a completion."""
+        endpoint.chat(refusal)
+        endpoint.on(COMPLETIONS, response(200, json.dumps({"choices": [{"index": 0, "text": said}]})))
+        assert 0 < client.first_token() < 2
+        assert endpoint.requests[-1].json() == {"model": "tiny", "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+
+    def test_of_a_base_model_that_cannot_complete_either(self, endpoint, client):
+        """What it says to the simpler question is the cause."""
+        endpoint.chat(self.NO_TEMPLATE)
+        endpoint.on(COMPLETIONS, response(404, '{"error": {"message": "The model `tiny` does not exist."}}'))
+        with pytest.raises(NotFoundOrRefused) as caught:
+            client.first_token()
+        assert caught.value.message == (
+            f"the model server at {endpoint.url} has no such model: The model `tiny` does not exist."
+        )
+
+    @pytest.mark.parametrize(
+        "body", ["<html>", "[]", "{}", '{"choices": [7]}', '{"choices": [{"text": null}]}', "[" * 100_000], ids=ascii
+    )
+    def test_a_completion_is_read(self, endpoint, client, body):
+        """Something else is no token."""
+        endpoint.chat(self.NO_TEMPLATE)
+        endpoint.on(COMPLETIONS, response(200, body))
+        with pytest.raises(NetworkGaveUp) as caught:
+            client.first_token()
+        assert caught.value.message.endswith("sent something else for what should be a completion")
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [response(401, ""), response(422, ""), response(404, '{"kind": "Status", "message": "services x not found"}')],
+        ids=["no key", "another refusal", "the cluster's"],
+    )
+    def test_another_refusal_is_final(self, endpoint, client, refusal):
+        """Only what a base model causes leads to a second question."""
+        endpoint.chat(refusal)
+        with pytest.raises(ModelcarError):
+            client.first_token()
+        assert len(endpoint.requests) == 1
 
     def test_a_server_that_loads_is_an_error(self, endpoint, client):
         """Whoever waits asks again."""

@@ -22,6 +22,7 @@ from typing import Self
 
 DONE = "[DONE]"
 CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
 MODELS = "/v1/models"
 
 
