@@ -33,7 +33,14 @@ from kubectl_modelcar.cluster import (
     take_back,
     wait_for_release,
 )
-from kubectl_modelcar.errors import ClusterFailure, InvalidInput, ModelcarError, NetworkGaveUp, NotFoundOrRefused
+from kubectl_modelcar.errors import (
+    ClusterFailure,
+    InvalidInput,
+    ModelcarError,
+    NetworkGaveUp,
+    NotFoundOrRefused,
+    WaitTimedOut,
+)
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.serving import (
     ModelImage,
@@ -45,24 +52,15 @@ from kubectl_modelcar.serving import (
     plan_serving,
 )
 
-__all__ = [
-    "InstallCluster",
-    "InstallRequest",
-    "Installed",
-    "Means",
-    "ModelImage",
-    "Preview",
-    "check_name",
-    "install",
-    "preview",
-]
+__all__ = ["InstallCluster", "InstallRequest", "Installed", "Means", "Preview", "check_name", "install", "preview"]
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _LONGEST_NAME = 53
 """helm's limit: it makes names of 63 characters from it."""
-_FIRST_TOKEN_PATIENCE = 60.0
-"""Seconds; a router needs some to learn of a new endpoint, and answers 503 meanwhile."""
 _BETWEEN_ASKS = 2.0
+"""Seconds; a router needs some to learn of a new endpoint, and answers 503 meanwhile."""
+_SHORTEST_SILENCE, _LONGEST_SILENCE = 5.0, 120.0
+"""Seconds without a byte after which one ask is given up; the first one after a start may compile kernels."""
 _LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?/")
 
 
@@ -122,8 +120,8 @@ class Means:
     helm: Helm
     docker_config: Callable[[], bytes]
     """Returns a docker config.json for the image's registry; asked only for a private image."""
-    first_token: Callable[[Reached], float]
-    """Asks for one token and returns the seconds until it came."""
+    first_token: Callable[[Reached, float], float]
+    """Asks for one token, gives up after so many seconds of silence, and returns the seconds until it came."""
     progress: Progress
     clock: Clock = field(default_factory=Clock)
 
@@ -178,9 +176,10 @@ def install(request: InstallRequest, image: ModelImage, cluster: InstallCluster,
     means.progress.stage("helm", "done", f"revision {applied.revision} of {request.name}")
     reached, seconds = None, None
     if request.wait:
+        deadline = means.clock.now() + request.timeout
         wait_for_release(cluster, request.name, progress=means.progress, timeout=request.timeout, clock=means.clock)
         if request.wishes.replicas != 0:
-            reached, seconds = _ask(request, surroundings, cluster, means)
+            reached, seconds = _ask(request, surroundings, cluster, means, deadline)
     return Installed(
         request.name,
         request.namespace,
@@ -306,25 +305,38 @@ def _give(request: InstallRequest, surroundings: Surroundings, cluster: InstallC
 
 
 def _ask(
-    request: InstallRequest, surroundings: Surroundings, cluster: InstallCluster, means: Means
+    request: InstallRequest, surroundings: Surroundings, cluster: InstallCluster, means: Means, deadline: float
 ) -> tuple[Reached | None, float | None]:
     """Ask the model for one token by the way that a chat takes: /health says nothing about the weights."""
-    name, deadline = "first token", means.clock.now() + _FIRST_TOKEN_PATIENCE
+    from kubectl_modelcar.chat import Untrusted  # noqa: PLC0415  HTTP/SSE, not for dry runs
+
+    name, place, cause = "first token", f"{request.name} -n {request.namespace}", ""
     while True:
         try:
             reached = Releases(cluster).reach(request.name)
-            means.progress.stage(name, "waiting", f"by the {reached.via}")
-            seconds = means.first_token(reached)
+            means.progress.stage(name, "waiting", cause or f"by the {reached.via}")
+            left = deadline - means.clock.now()
+            seconds = means.first_token(reached, min(max(left, _SHORTEST_SILENCE), _LONGEST_SILENCE))
         except NoWayThere as error:
             if surroundings.route:
                 raise
             means.progress.warn(f"{error.message}; {error.hint}")  # an API key and no Route: as it was asked for
             return None, None
-        except NetworkGaveUp:
+        except Untrusted as error:  # will not pass; our own --ca-file and --insecure are the registry's
+            way_out = f"the model runs; name the Route's authority: kubectl modelcar chat {place} --ca-file FILE"
+            raise NetworkGaveUp(error.message, way_out) from error
+        except NetworkGaveUp as error:
+            cause = error.message
             if means.clock.now() >= deadline:
-                means.progress.stage(name, "failed")
-                raise
+                raise _no_token(request, place, error) from error
             means.clock.pause(_BETWEEN_ASKS)
         else:
             means.progress.stage(name, "done", f"after {seconds:.1f} s")
             return reached, seconds
+
+
+def _no_token(request: InstallRequest, place: str, error: NetworkGaveUp) -> WaitTimedOut:
+    return WaitTimedOut(
+        f"{request.name} gave no token within {request.timeout:g} s: {error.message}",
+        (f"{error.hint}; " if error.hint else "") + f"the install goes on, look at it: kubectl modelcar status {place}",
+    )

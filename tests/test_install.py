@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kubectl_modelcar.chat import Untrusted
 from kubectl_modelcar.cluster import ClusterOptions, connect, ensure_api_key
 from kubectl_modelcar.errors import (
     ClusterFailure,
@@ -51,7 +52,7 @@ class Stage:
         self.cluster = connect(ClusterOptions(kubeconfig=str(api.kubeconfig(tmp_path / "k"))))
         self.helm = FakeHelm(self._apply)
         self.watcher, self.time = Watcher(), FakeTime()
-        self.asked = []
+        self.asked, self.silences = [], []
         self.tokens = []
         """What the model does when it is asked: seconds, or an error; 0.4 s when nothing is left."""
         self.image = Image()
@@ -67,8 +68,9 @@ class Stage:
         if values["route"]["enabled"]:
             self.api.add("routes", route(admitted=True))
 
-    def first_token(self, reached):
+    def first_token(self, reached, silence):
         self.asked.append(reached)
+        self.silences.append(silence)
         answer = self.tokens.pop(0) if self.tokens else 0.4
         if isinstance(answer, Exception):
             raise answer
@@ -268,11 +270,48 @@ class TestFirstToken:
         assert (stage.install().first_token_seconds, stage.time.seconds) == (1.5, 4.0)
 
     def test_a_router_that_never_learns(self, stage):
-        """After a minute the error is the model's."""
+        """The wait ends when all waiting was to end, with the model's own cause; the install goes on."""
+        stage.tokens = [NetworkGaveUp("503", "look there")] * 100
+        with pytest.raises(WaitTimedOut) as caught:
+            stage.install(timeout=90.0)
+        assert (stage.time.seconds, caught.value.message, caught.value.hint, stage.watcher.lines[-1]) == (
+            90.0,
+            "g gave no token within 90 s: 503",
+            "look there; the install goes on, look at it: kubectl modelcar status g -n models",
+            "waiting first token: 503",
+        )
+
+    def test_one_ask_is_no_longer_than_the_wait(self, stage):
+        """What is left of the time is all that a silent server gets, within reason."""
         stage.tokens = [NetworkGaveUp("503")] * 100
-        with pytest.raises(NetworkGaveUp):
+        with pytest.raises(WaitTimedOut):
+            stage.install(timeout=124.0)
+        assert (stage.silences[:3], stage.silences[-3:]) == ([120.0, 120.0, 120.0], [5.0, 5.0, 5.0])
+
+    def test_the_stages_use_up_time_too(self, stage, api):
+        """Both waits have one end."""
+
+        def late():
+            stage.time.seconds += 50.0
+            api.add("pods", pod(puller=ended(), server=running(), ready=True))
+
+        stage.time = FakeTime(late)
+        stage.helm = FakeHelm(lambda request: (stage._apply(request), api.add("pods", pod(puller=running()))))
+        stage.tokens = [NetworkGaveUp("503")] * 100
+        with pytest.raises(WaitTimedOut):
+            stage.install(timeout=60.0)
+        assert (stage.time.seconds, stage.silences[0]) == (61.0, 9.0)
+
+    def test_a_certificate_that_nobody_vouches_for(self, stage):
+        """It will not be trusted later, and the release itself is well."""
+        stage.tokens = [Untrusted("the certificate cannot be trusted", "name the authority")]
+        with pytest.raises(NetworkGaveUp) as caught:
             stage.install()
-        assert (stage.time.seconds, stage.watcher.lines[-1]) == (60.0, "failed first token")
+        assert (len(stage.asked), caught.value.message, caught.value.hint) == (
+            1,
+            "the certificate cannot be trusted",
+            "the model runs; name the Route's authority: kubectl modelcar chat g -n models --ca-file FILE",
+        )
 
     def test_a_refusal(self, stage):
         """A no is not asked again."""

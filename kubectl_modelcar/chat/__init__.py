@@ -10,6 +10,7 @@ from kubectl_modelcar.chat.client import ChatOptions, Client
 from kubectl_modelcar.chat.conversation import Conversation, Message, Turn
 from kubectl_modelcar.chat.delta import Delta, Usage
 from kubectl_modelcar.chat.endpoint import Endpoint, bearer, trust
+from kubectl_modelcar.chat.fault import Untrusted
 from kubectl_modelcar.chat.models import Model
 from kubectl_modelcar.chat.sanitizer import Sanitizer
 
@@ -25,6 +26,7 @@ __all__ = [
     "Model",
     "Sanitizer",
     "Turn",
+    "Untrusted",
     "Usage",
     "bearer",
     "trust",

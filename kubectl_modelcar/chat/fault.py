@@ -7,10 +7,14 @@ import httpx
 from kubectl_modelcar.errors import InvalidInput, ModelcarError, NetworkGaveUp
 from kubectl_modelcar.text import one_line
 
-__all__ = ["FOREIGN", "cut_off", "fault"]
+__all__ = ["FOREIGN", "Untrusted", "cut_off", "fault"]
 
 FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict)
 """What httpx raises for things outside this program; its StreamError family would be a bug of ours."""
+
+
+class Untrusted(NetworkGaveUp):
+    """Nobody whom we trust vouches for the server's certificate; asking again does not help."""
 
 
 _ASK_AGAIN = "ask again; the server's own log may say why"
@@ -64,7 +68,7 @@ def _tls_fault(error: Exception, server: str) -> ModelcarError | None:
     if cause is None:
         return None
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return NetworkGaveUp(
+        return Untrusted(
             f"the certificate of {server} cannot be trusted: {one_line(cause.verify_message)}",
             "name the authority that signed it: --ca-file FILE (or, to trust anybody who answers, --insecure)",
         )

@@ -11,8 +11,6 @@ class Model:
     """A name to ask under."""
 
     id: str
-    max_context: int | None = None
-    """Tokens that question and answer may have together; None when the server does not say."""
 
 
 def read_models(body: bytes) -> list[Model] | None:
@@ -24,9 +22,4 @@ def read_models(body: bytes) -> list[Model] | None:
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         return None
-    # `max_model_len` is vLLM's own field.
-    return [
-        Model(entry["id"], length if isinstance(length := entry.get("max_model_len"), int) else None)
-        for entry in data
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
-    ]
+    return [Model(entry["id"]) for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str)]

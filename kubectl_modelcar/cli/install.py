@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from kubectl_modelcar.registry import RegistryAccess
 
 _STAND_IN = "registry.example.com"
-_DRY_RUNS = ("none", "client", "server")
 _SHORT = 5.0
 """Seconds that a dry run on the client waits for a cluster."""
 
@@ -205,13 +204,13 @@ def _docker_config(image: ImageReference, access: "RegistryAccess") -> bytes:
     return docker_config(image, credential)
 
 
-def _first_token(reached: Reached) -> float:
+def _first_token(reached: Reached, silence: float) -> float:
     from kubectl_modelcar.chat import Client, Endpoint  # noqa: PLC0415  HTTP/SSE, not for dry runs
 
     endpoint = Endpoint.parse(
         reached.url, headers=reached.headers, ssl_context=reached.ssl_context, model=reached.model
     )
-    with Client(endpoint) as client:
+    with Client(endpoint, idle_seconds=silence) as client:
         return client.first_token()
 
 

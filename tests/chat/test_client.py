@@ -9,7 +9,18 @@ from typing import NamedTuple
 import pytest
 import trustme
 
-from kubectl_modelcar.chat import ChatOptions, Client, Conversation, Delta, Endpoint, Model, Usage, bearer, trust
+from kubectl_modelcar.chat import (
+    ChatOptions,
+    Client,
+    Conversation,
+    Delta,
+    Endpoint,
+    Model,
+    Untrusted,
+    Usage,
+    bearer,
+    trust,
+)
 from kubectl_modelcar.errors import (
     InvalidInput,
     ModelcarError,
@@ -100,9 +111,9 @@ class TestRecordedTraffic:
         )
 
     def test_the_models(self, endpoint, client):
-        """vLLM tells the context's length."""
+        """Their names."""
         endpoint.on(MODELS, recorded("models"))
-        assert client.models() == [Model("smollm2-135m-instruct", 2048)]
+        assert client.models() == [Model("smollm2-135m-instruct")]
 
     def test_asks_as_was_recorded(self, endpoint):
         """The question has the fields that the recorded server understood, and no others."""
@@ -629,7 +640,7 @@ class TestTls:
 
     def test_an_unknown_authority_is_refused(self, secure):
         """TLS fails closed, and the way out is named."""
-        with pytest.raises(NetworkGaveUp) as caught:
+        with pytest.raises(Untrusted) as caught:
             self.ask(secure.url, None)
         server = f"the model server at {secure.url}"
         assert caught.value.message == (
@@ -647,7 +658,7 @@ class TestTls:
     def test_another_host_name_is_refused(self, secure, authority, tmp_path):
         """A certificate is for its names."""
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-        with pytest.raises(NetworkGaveUp) as caught:
+        with pytest.raises(Untrusted) as caught:
             self.ask(secure.url.replace("localhost", "127.0.0.1"), trust(tmp_path / "ca.pem"))
         assert "IP address mismatch" in caught.value.message
 
@@ -699,7 +710,7 @@ class TestModel:
         assert caught.value.message == f"the model server at {endpoint.url} sent something else for its list of models"
 
     def test_entries_without_a_name_are_left_out(self, endpoint, client):
-        """Other servers list other things, and say no length."""
+        """Other servers list other things."""
         endpoint.on(
             MODELS, response(200, '{"data": [7, {"id": null}, {"id": "a"}, {"id": "b", "max_model_len": "x"}]}')
         )
