@@ -67,6 +67,9 @@ class ImageTarget(Protocol):
     def upload(self, name: str, size: int, chunks: Callable[[], Iterator[Chunk]], digest: str | None = None) -> str:
         """Send a blob and return its digest."""
 
+    def stop(self) -> None:
+        """End every upload under way, at once; called when a push fails."""
+
     def put_manifest(self, manifest: Document) -> None:
         """Publish the manifest under the target's tag."""
 
@@ -197,8 +200,10 @@ class _Sender:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
+        if kind is not None:
+            self._target.stop()
         self._pool.shutdown(cancel_futures=True)
 
     def copy(self, base: Base) -> list[PushedLayer]:

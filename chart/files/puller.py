@@ -1408,6 +1408,7 @@ class _Http:
 
     def __init__(self, context: ssl.SSLContext | None, timeout: float) -> None:
         self._context, self._timeout = context, timeout
+        self._answered = False
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> _Answer:
         """Return the answer, whatever its status; raise `_TransientError` or `PullError` when there is none."""
@@ -1422,15 +1423,17 @@ class _Http:
             path = url
             sent.update(_proxy_authorization(proxy))
         try:
-            with _translating(host, connecting=True):
+            with _translating(urllib.parse.urlsplit(url).netloc, connecting=True, answered=self._answered):
                 connection.connect()
                 connection.sock.settimeout(self._timeout)
             with _translating(host):
                 connection.request(method, path, body, sent)
-                return _Answer(url, connection)
+                answer = _Answer(url, connection)
         except (PullError, _TransientError):
             connection.close()
             raise
+        self._answered = True
+        return answer
 
     def _connection(self, scheme: str, host: str, port: int) -> http.client.HTTPConnection:
         proxy = _proxy(scheme, host, port)
@@ -1492,8 +1495,11 @@ def _proxy_authorization(proxy: urllib.parse.SplitResult) -> dict[str, str]:
 
 
 @contextmanager
-def _translating(host: str, *, connecting: bool = False) -> Iterator[None]:
-    """Turn what sockets, TLS and HTTP raise into failures that pass and failures that do not."""
+def _translating(host: str, *, connecting: bool = False, answered: bool = True) -> Iterator[None]:
+    """Turn what sockets, TLS and HTTP raise into failures that pass and failures that do not.
+
+    A connection that is refused passes only from a server that has `answered` before: it restarts.
+    """
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -1513,6 +1519,9 @@ def _translating(host: str, *, connecting: bool = False) -> Iterator[None]:
             NETWORK, f"there is no host {host}: {error.strerror}", "check the name and the network"
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, ConnectionRefusedError) and not answered:
+            message, hint = f"{host} refuses the connection", "check the name and the port, and whether it runs"
+            raise PullError(NETWORK, message, hint) from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise _TransientError(f"the connection to {host} failed: {reason}") from error
 

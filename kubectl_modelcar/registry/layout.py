@@ -37,7 +37,7 @@ class LayoutTarget:
         Raises LocalFailure for a folder that holds something else or cannot be written.
         """
         with self._writing():
-            if self._folder.exists() and not self._marker.is_file() and any(self._folder.iterdir()):
+            if self._folder.exists() and any(self._folder.iterdir()) and not self._marker.is_file():
                 raise LocalFailure(
                     f"{self._folder} is not empty and no OCI layout", "name a new folder: oci:FOLDER[:TAG]"
                 )
@@ -68,14 +68,16 @@ class LayoutTarget:
                 _publish(file, self._blobs / seen.hexdigest())
         return computed
 
+    def stop(self) -> None:
+        """Nothing waits here that a stop could wake."""
+
     def put_manifest(self, manifest: Document) -> None:
         """Write the manifest and name it in `index.json`, in the place of what had the tag before."""
         self.upload("the manifest", len(manifest.data), lambda: iter([manifest.data]))
         entry = manifest.descriptor.to_json() | {"annotations": {_REF_NAME: self._tag}}
         with self._writing(), self._marker.open("rb") as marker:
-            fcntl.flock(
-                marker, fcntl.LOCK_EX
-            )  # until it is closed: pushes of other tags read and replace the same file
+            # Until it is closed: pushes of other tags read and replace the same file.
+            fcntl.flock(marker, fcntl.LOCK_EX)
             index = self._index()
             kept = [other for other in index["manifests"] if _tag_of(other) != self._tag]
             index["manifests"] = [*kept, entry]

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kubectl_modelcar.chart import puller
-from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.errors import (
+    IntegrityFailure,
+    LocalFailure,
+    NetworkGaveUp,
+    NotAuthorised,
+    NotFoundOrRefused,
+)
 from kubectl_modelcar.image import (
     DEFAULT_TAG,
     RECIPE,
@@ -96,10 +102,11 @@ def open_image(location: Location, access: RegistryAccess, *, platform: str = "l
         with our_errors():
             return OpenImage(location, _resolve_in_layout(source, location, platform), source)
     try:
-        return _open(location, access, None, platform)
-    except (NotAuthorised, NotFoundOrRefused):  # some registries hide what one may not read behind a 404
+        # Once: a registry that limits the nameless (HTTP 429) has more patience with whom it knows.
+        return _open(location, access, None, platform, patience=puller.Patience(attempts=1))
+    except (NotAuthorised, NotFoundOrRefused, NetworkGaveUp) as error:  # some hide what one may not read behind a 404
         credential = find_credential(location, access.authfile)
-        if credential is None:
+        if credential is None and not isinstance(error, NetworkGaveUp):
             raise
         return _open(location, access, credential, platform)
 
@@ -124,11 +131,21 @@ def _resolve_in_layout(source: "puller.Layout", location: LayoutReference, platf
 
 
 def _open(
-    reference: ImageReference, access: RegistryAccess, credential: "puller.Credential | None", platform: str
+    reference: ImageReference,
+    access: RegistryAccess,
+    credential: "puller.Credential | None",
+    platform: str,
+    *,
+    patience: "puller.Patience | None" = None,
 ) -> OpenImage:
     with our_errors():
         registry = puller.Registry(
-            access.origin(reference), repository_path(reference), credential, context=access.ssl_context()
+            access.origin(reference),
+            repository_path(reference),
+            credential,
+            context=access.ssl_context(),
+            patience=patience,
         )
         manifest = puller.resolve(registry, reference.target, platform)
+    registry.patience = puller.Patience()  # what is read from now on is worth several attempts
     return OpenImage(reference, manifest, registry, needs_credentials=credential is not None)

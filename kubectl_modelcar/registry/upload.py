@@ -9,7 +9,7 @@ from kubectl_modelcar.errors import IntegrityFailure, NetworkGaveUp
 from kubectl_modelcar.image import Document, ImageReference
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.credentials import find_credential
-from kubectl_modelcar.registry.wire import COMMIT, Call, Sized, Wire, persist
+from kubectl_modelcar.registry.wire import COMMIT, Call, Sized, Wire
 
 _BLOB_ATTEMPTS = 3
 _OCTETS = {"Content-Type": "application/octet-stream"}
@@ -45,7 +45,11 @@ class RegistryTarget:
         `chunks` gives the bytes from the start, anew for each attempt; `name` is for errors.
         """
         doing = f"send {name} to {self._reference.name}"
-        return persist(lambda: self._send(doing, size, chunks, digest), _BLOB_ATTEMPTS)
+        return self._wire.persist(lambda: self._send(doing, size, chunks, digest), _BLOB_ATTEMPTS)
+
+    def stop(self) -> None:
+        """End every upload under way, at once; the target is of no use afterwards."""
+        self._wire.stop()
 
     def put_manifest(self, manifest: Document) -> None:
         """Publish the manifest under the reference's tag.

@@ -9,6 +9,7 @@ import json
 import random
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,11 +29,8 @@ from kubectl_modelcar.registry.session import Session
 from kubectl_modelcar.registry.translation import our_errors
 from kubectl_modelcar.text import one_line
 
-CONNECT, IDLE, COMMIT = (
-    10.0,
-    60.0,
-    600.0,
-)  # seconds; COMMIT: a registry hashes or moves the whole blob before it answers
+CONNECT, IDLE = 10.0, 60.0  # seconds
+COMMIT = 600.0  # seconds; a registry hashes or moves the whole blob before it answers
 ATTEMPTS = 4
 _TRANSIENT = {408, 425, 429, 499, 500, 502, 503, 504, 522}
 _LONGEST_WAIT = 300.0  # seconds of Retry-After that are still worth waiting for
@@ -64,19 +62,6 @@ class MayPass(NetworkGaveUp):
     def __init__(self, message: str, hint: str, wait: float | None = None) -> None:
         super().__init__(message, hint)
         self.wait = wait
-
-
-def persist(attempt: Callable[[], _T], attempts: int) -> _T:
-    """Return what `attempt` returns, after at most so many attempts with full jitter between them."""
-    for failed in range(attempts - 1):
-        try:
-            return attempt()
-        except MayPass as error:
-            wait = random.uniform(0, 0.5 * 2**failed) if error.wait is None else error.wait  # noqa: S311  no secret
-            if wait > _LONGEST_WAIT:
-                raise
-        time.sleep(wait)
-    return attempt()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +96,9 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         origin = access.origin(reference)
         super().__init__(hostname=urlsplit(origin).netloc, insecure=access.plain_http, tls_verify=True)
         context = access.ssl_context()
-        self.session = Session(context, verify=not access.insecure, idle=IDLE)
+        self.session = self._session = Session(context, verify=not access.insecure, idle=IDLE)
+        self._stopped = threading.Event()
+        self._answered = False
         self.reference = reference
         self._origin = origin
         self._container = oras.container.Container(repository_path(reference), registry=self.hostname)
@@ -148,7 +135,27 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
 
     def call(self, call: Call) -> Answer:
         """Send the request, authenticate when asked to, repeat what may pass; return the answer if it is accepted."""
-        return persist(lambda: self.call_once(call), ATTEMPTS)
+        return self.persist(lambda: self.call_once(call), ATTEMPTS)
+
+    def persist(self, attempt: Callable[[], _T], attempts: int) -> _T:
+        """Return what `attempt` returns, after at most so many attempts with full jitter between them."""
+        for failed in range(attempts - 1):
+            try:
+                return attempt()
+            except MayPass as error:
+                wait = random.uniform(0, 0.5 * 2**failed) if error.wait is None else error.wait  # noqa: S311  no secret
+                if wait > _LONGEST_WAIT or self.pause(wait):
+                    raise
+        return attempt()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, and tell whether the push was stopped meanwhile."""
+        return self._stopped.wait(seconds)
+
+    def stop(self) -> None:
+        """End all requests under way and all waits between attempts; nothing can be sent afterwards."""
+        self._stopped.set()
+        self._session.abort()
 
     def call_once(self, call: Call) -> Answer:
         """Do the same without repeating: an upload session that broke may be gone, and its caller must begin anew.
@@ -179,8 +186,9 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         return answer
 
     def _send(self, call: Call, header: str | None) -> Answer:
-        session: Session = self.session
-        with session.request(
+        if self._stopped.is_set():
+            raise NetworkGaveUp(f"cannot {call.doing}: the push was stopped")
+        with self._session.request(
             call.method,
             call.url,
             data=call.body() if call.body else None,
@@ -191,6 +199,7 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         ) as response:
             # Not iter_content: it does not give the connection of an empty answer back.
             body = response.raw.read(_ERROR_BODY, decode_content=True)
+            self._answered = True
             return Answer(response.status_code, response.url, response.headers, body)
 
     def _insecure(self, call: Call, cause: BaseException) -> ModelcarError:
@@ -214,6 +223,11 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
                 f"cannot {call.doing}: there is no host {self.hostname} ({cause.strerror})",
                 "check the name and the network",
             )
+        if isinstance(cause, ConnectionRefusedError) and not self._answered:  # one that did is being restarted
+            return NetworkGaveUp(
+                f"cannot {call.doing}: {self.hostname} refuses the connection",
+                "check the name and the port, and whether it runs",
+            )
         return MayPass(
             f"cannot {call.doing}: {self.hostname} does not answer ({one_line(str(cause)) or type(cause).__name__})",
             "check the name, the network and the proxy"
@@ -231,7 +245,9 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             case 400 if "DIGEST" in said:
                 return IntegrityFailure(text, "the bytes changed on the way; push again")
             case status if status in _TRANSIENT:
-                return MayPass(text, "try again later; what was sent is kept", _retry_after(answer.headers))
+                return MayPass(
+                    text, "try again later; layers that were sent whole are kept", _retry_after(answer.headers)
+                )
             case _:
                 return NotFoundOrRefused(text, "check the repository's name and whether it may be created by pushing")
 

@@ -219,11 +219,11 @@ class TestRefusals:
         assert (caught.value.exit_code, len(registry.log)) == (5, 5)
 
     def test_nobody_listens(self):
-        """A port without a server is tried again: registries restart."""
+        """A port where nobody ever answered is said to be one, at once."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         gone = puller.Registry(f"http://127.0.0.1:{port}", REPOSITORY, patience=QUICK)
-        with pytest.raises(puller.PullError, match="failed: Connection refused, 5 times in a row"):
+        with pytest.raises(puller.PullError, match=f"127.0.0.1:{port} refuses the connection"):
             puller.resolve(gone, "v1")
 
     def test_a_host_that_is_none(self, monkeypatch):
@@ -417,7 +417,7 @@ class TestTLS:
             with pytest.raises(puller.PullError) as caught:
                 puller.resolve(source, "v1")
             assert time.monotonic() - started < 2
-        assert caught.value.message.startswith("127.0.0.1 shows a certificate that is not trusted: ")
+        assert caught.value.message.startswith(f"{registry.host} shows a certificate that is not trusted: ")
         assert caught.value.hint == "if it is the right registry, name its CA with --ca-file"
         assert caught.value.exit_code == 5
 
@@ -429,7 +429,7 @@ class TestTLS:
         )
         with FakeRegistry(tls=authority) as registry:
             url = f"https://elsewhere.test:{registry.host.rpartition(':')[2]}"
-            with pytest.raises(puller.PullError, match=r"elsewhere\.test shows a certificate that is not trusted"):
+            with pytest.raises(puller.PullError, match=r"elsewhere\.test:\d+ shows a certificate that is not trusted"):
                 puller.resolve(puller.Registry(url, REPOSITORY, context=trusting), "v1")
 
     def test_insecure_trusts_everybody(self, authority):

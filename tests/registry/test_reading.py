@@ -285,3 +285,21 @@ class TestRememberedLayers:
         assert remembered_layers(reference(registry), ACCESS) == ()
         with pytest.raises(LocalFailure):
             open_image(reference(registry, "org/nothing"), ACCESS)
+
+
+class TestLimitedForTheNameless:
+    """Docker Hub answers 429 to whom it does not know."""
+
+    def test_who_is_known_is_let_in(self, sealed, monkeypatch):
+        """The credential is tried at once, and not after five waits."""
+        with FakeRegistry(auth="basic") as registry:
+            digest = add_image(registry)
+            login = sealed / "auth.json"
+            login.write_bytes(
+                docker_config(parse_location(f"{registry.host}/org/m"), puller.Credential(USER, PASSWORD))
+            )
+            registry.faults.append(Fault("GET", "/manifests/", status=429, headers={"Retry-After": "20"}))
+            opened = open_image(
+                parse_location(f"{registry.host}/org/m:1"), RegistryAccess(authfile=login, plain_http=True)
+            )
+        assert (opened.manifest.digest, opened.needs_credentials) == (digest, True)
