@@ -290,7 +290,7 @@ class TestRememberedLayers:
 class TestLimitedForTheNameless:
     """Docker Hub answers 429 to whom it does not know."""
 
-    def test_who_is_known_is_let_in(self, sealed, monkeypatch):
+    def test_who_is_known_is_let_in(self, sealed):
         """The credential is tried at once, and not after five waits."""
         with FakeRegistry(auth="basic") as registry:
             digest = add_image(registry)
