@@ -1,0 +1,283 @@
+"""Tests of what a registry refuses, of what may pass, and of being stopped."""
+
+import email.utils
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.image import parse_location
+from kubectl_modelcar.registry import RegistryAccess
+from kubectl_modelcar.registry.upload import RegistryTarget
+from tests.fakes.registry import Fault
+from tests.registry.sending import (
+    BLOB,
+    DIGEST,
+    send,
+    target,
+)
+
+REFUSED = "cannot push to {host}/org/m: {host} answered HTTP {status}"
+
+
+class TestRefusals:
+    """What a registry can say, and what is said of it."""
+
+    @pytest.mark.parametrize(
+        ("status", "body", "kind", "said", "hint"),
+        [
+            pytest.param(
+                403,
+                {"errors": [{"code": "DENIED", "message": "requested access to the resource is denied"}]},
+                NotAuthorised,
+                ": DENIED requested access to the resource is denied",
+                "log in with the right to push: podman login {host}",
+                id="denied",
+            ),
+            pytest.param(
+                404,
+                {"errors": [{"code": "NAME_UNKNOWN", "message": "no such repository"}]},
+                NotFoundOrRefused,
+                ": NAME_UNKNOWN no such repository",
+                "check the repository's name and whether it may be created by pushing",
+                id="unknown",
+            ),
+            pytest.param(
+                413,
+                b"<html>Request Entity Too Large</html>",
+                NotFoundOrRefused,
+                "",
+                "the registry or a proxy before it limits the size of a layer",
+                id="too large",
+            ),
+            pytest.param(
+                400,
+                {"errors": [{"code": "NAME_INVALID", "message": "bad"}, {"code": "TAG_INVALID"}]},
+                NotFoundOrRefused,
+                ": NAME_INVALID bad; TAG_INVALID",
+                "check the repository's name and whether it may be created by pushing",
+                id="two errors",
+            ),
+            pytest.param(
+                400,
+                {"errors": [{"code": "E", "message": "\x1b[2J\r\nhint: \u202eevil"}]},
+                NotFoundOrRefused,
+                ": E \\x1b[2J hint: \\u202eevil",
+                "check the repository's name and whether it may be created by pushing",
+                id="what a terminal would obey",
+            ),
+            pytest.param(405, b"[1]", NotFoundOrRefused, "", None, id="JSON of another kind"),
+            pytest.param(405, b'{"errors": null}', NotFoundOrRefused, "", None, id="null for errors"),
+            pytest.param(405, b'{"errors": ["x"]}', NotFoundOrRefused, "", None, id="text for an error"),
+            pytest.param(405, b"[" * 60_000, NotFoundOrRefused, "", None, id="nested without end"),
+            pytest.param(405, b"\xff\x00", NotFoundOrRefused, "", None, id="bytes"),
+        ],
+    )
+    def test_permanent(self, registry, waits, status, body, kind, said, hint):  # noqa: PLR0917  the table's columns
+        """Said at once, in the registry's own words, as far as they are printable."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        registry.faults.append(Fault(method="POST", status=status, body=raw, times=-1))
+        with pytest.raises(ModelcarError) as caught:
+            target(registry).prepare()
+        assert type(caught.value) is kind
+        assert caught.value.message == REFUSED.format(host=registry.host, status=status) + said
+        assert hint is None or caught.value.hint == hint.format(host=registry.host)
+        assert (len(registry.log), waits) == (1, [])
+
+    def test_a_body_without_end(self, registry):
+        """Of an error only so much is read as an error needs."""
+        registry.faults.append(Fault(method="POST", status=404, body=bytes(1 << 20), cut_after=200_000))
+        with pytest.raises(NotFoundOrRefused):
+            target(registry).prepare()
+
+    def test_digest(self, registry, waits):
+        """Bytes that changed on the way: sent no second time, the cause stays."""
+        registry.faults.append(
+            Fault(method="PUT", status=400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"no"}]}')
+        )
+        with pytest.raises(IntegrityFailure) as caught:
+            send(registry)
+        assert (caught.value.message, caught.value.hint) == (
+            f"cannot send w.safetensors to {registry.host}/org/m: {registry.host} answered HTTP 400: DIGEST_INVALID no",
+            "the bytes changed on the way; push again",
+        )
+        assert waits == []
+
+    def test_wrong_digest(self, registry):
+        """A source that promised other bytes is found out by the registry."""
+        with pytest.raises(IntegrityFailure):
+            send(registry, "sha256:" + "0" * 64)
+        assert registry.blobs == {}
+
+
+class TestPatience:
+    """What may pass."""
+
+    @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+    def test_busy(self, registry, waits, status):
+        """Waits as long as it is told to, then goes on."""
+        registry.faults.append(Fault(method="POST", status=status, times=2, headers={"Retry-After": "7"}))
+        target(registry).prepare()
+        assert waits == [7, 7]
+
+    def test_date(self, registry, waits):
+        """Counts from the registry's clock, which may go wrong."""
+        until = email.utils.format_datetime(email.utils.parsedate_to_datetime("Thu, 01 Jan 2026 00:00:30 GMT"))
+        headers = {"Retry-After": until, "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}
+        registry.faults.append(Fault(method="POST", status=503, headers=headers))
+        target(registry).prepare()
+        assert waits in ([20.0], [0.0])
+
+    @pytest.mark.parametrize("after", ["soon", "-5", ""])
+    def test_nonsense(self, registry, waits, after):
+        """Is as if it had said nothing: a short while, at random."""
+        registry.faults.append(Fault(method="POST", status=503, headers={"Retry-After": after}))
+        target(registry).prepare()
+        assert [0 <= wait <= 0.5 for wait in waits] == [True]
+
+    def test_for_ever(self, registry, waits):
+        """Four times, further and further apart."""
+        registry.faults.append(Fault(method="POST", status=503, times=-1))
+        with pytest.raises(NetworkGaveUp) as caught:
+            target(registry).prepare()
+        assert (caught.value.message, caught.value.hint) == (
+            REFUSED.format(host=registry.host, status=503),
+            "try again later; layers that were sent whole are kept",
+        )
+        assert len(registry.log) == 4
+        assert [wait <= 0.5 * 2**number for number, wait in enumerate(waits)] == [True] * 3
+
+    def test_too_long(self, registry, waits):
+        """Nobody waits for an hour."""
+        registry.faults.append(Fault(method="POST", status=429, times=-1, headers={"Retry-After": "3600"}))
+        with pytest.raises(NetworkGaveUp):
+            target(registry).prepare()
+        assert (len(registry.log), waits) == (1, [])
+
+    @pytest.mark.parametrize("digest", [None, DIGEST])
+    @pytest.mark.parametrize("reset", [False, True])
+    def test_a_blob_is_cut(self, registry, waits, digest, reset):
+        """It is begun anew, once; others are not touched."""
+        method = "PUT" if digest else "PATCH"
+        registry.faults.append(Fault(method=method, path="/uploads/", cut_request_after=100_000, reset=reset))
+        assert send(registry, digest) == DIGEST
+        assert (registry.blobs, len(waits)) == ({DIGEST: BLOB}, 1)
+        assert len(registry.requests("POST")) == 2
+
+    def test_a_blob_is_refused_for_a_while(self, registry, waits):
+        """Retry-After counts in the middle of an upload, too."""
+        registry.faults.append(Fault(method="PATCH", status=503, headers={"Retry-After": "9"}))
+        assert (send(registry), waits) == (DIGEST, [9])
+
+    def test_a_blob_is_cut_for_ever(self, registry, waits):
+        """Three times are enough."""
+        registry.faults.append(Fault(method="PATCH", cut_request_after=1000, times=-1))
+        with pytest.raises(NetworkGaveUp) as caught:
+            send(registry)
+        assert f"cannot send w.safetensors to {registry.host}/org/m: {registry.host} does not answer" in (
+            caught.value.message
+        )
+        assert (len(registry.requests("PATCH")), len(waits)) == (3, 2)
+
+    def test_the_last_answer_is_lost(self, registry, waits):
+        """Sent again, and found the same."""
+        registry.faults.append(Fault(method="PUT", lose_answer=True))
+        assert send(registry) == DIGEST
+        assert len(waits) == 1
+
+    def test_a_source_that_fails(self, registry, waits):
+        """Is no fault of the registry: its error goes up as it is, and the blob is not begun again."""
+
+        def broken():
+            yield BLOB[:1000]
+            raise NetworkGaveUp("the Hub is gone")
+
+        with pytest.raises(NetworkGaveUp) as caught:
+            target(registry).upload("w", len(BLOB), broken)
+        assert (caught.value.message, waits, len(registry.requests("POST"))) == ("the Hub is gone", [], 1)
+
+
+class TestNobodyThere:
+    """Names and ports."""
+
+    def test_closed_port(self, waits):
+        """Nobody ever answered there: said at once."""
+        location = parse_location("127.0.0.1:1/org/m:1")
+        with pytest.raises(NetworkGaveUp) as caught:
+            RegistryTarget(location, RegistryAccess()).prepare()
+        assert (caught.value.message, caught.value.hint) == (
+            "cannot push to 127.0.0.1:1/org/m: 127.0.0.1:1 refuses the connection",
+            "check the name and the port, and whether it runs",
+        )
+        assert waits == []
+
+    @pytest.mark.parametrize(
+        ("number", "message", "attempts"),
+        [
+            pytest.param(
+                socket.EAI_NONAME,
+                "cannot push to no.example/org/m: there is no host no.example (Name or service not known)",
+                1,
+                id="unknown",
+            ),
+            pytest.param(
+                socket.EAI_AGAIN,
+                "cannot push to no.example/org/m: no.example does not answer ([Errno -3] Name or service not known)",
+                4,
+                id="for now",
+            ),
+        ],
+    )
+    def test_name(self, monkeypatch, waits, number, message, attempts):
+        """A name that nobody knows stays unknown; a name server that does not answer may."""
+
+        def look_up(*_args, **_kwargs):
+            raise socket.gaierror(number, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with pytest.raises(NetworkGaveUp) as caught:
+            RegistryTarget(parse_location("no.example/org/m:1"), RegistryAccess()).prepare()
+        assert (caught.value.message, len(waits)) == (message, attempts - 1)
+
+
+def ended(send) -> None:
+    with suppress(NetworkGaveUp):
+        send()
+
+
+class TestStop:
+    """A push that failed or was interrupted."""
+
+    def test_uploads_under_way_end_at_once(self, registry):
+        """A registry that takes its time is not waited for."""
+        registry.faults.append(Fault("PUT", "/blobs/uploads/", status=201, body=b"slow", stall_after=0))
+        made = target(registry)
+        sending = threading.Thread(target=ended, args=(lambda: made.upload("it", 2, lambda: iter([b"{}"])),))
+        sending.start()
+        time.sleep(0.5)
+        made.stop()
+        sending.join(5)
+        assert not sending.is_alive()
+
+    def test_waits_between_attempts_end_at_once(self, registry):
+        """What the registry asked to wait for, too."""
+        registry.faults.append(Fault("HEAD", "/blobs/", status=503, headers={"Retry-After": "30"}, times=9))
+        made = target(registry)
+        waiting = threading.Thread(target=ended, args=(lambda: made.has_blob("sha256:" + "0" * 64),))
+        waiting.start()
+        time.sleep(0.5)
+        made.stop()
+        waiting.join(5)
+        assert not waiting.is_alive()
+
+    def test_cookies_are_not_sent_back(self, registry):
+        """Harbor would take us for a browser and want its CSRF tokens."""
+        registry.faults.append(Fault("HEAD", "/blobs/", status=404, headers={"Set-Cookie": "sid=1"}))
+        made = target(registry)
+        for _ in range(2):
+            made.has_blob("sha256:" + "0" * 64)
+        assert [request.headers.get("Cookie") for request in registry.log] == [None, None]
