@@ -1,0 +1,139 @@
+"""Tests of a push that fails: it publishes nothing, and says why."""
+
+import hashlib
+import threading
+import time
+
+import pytest
+
+from kubectl_modelcar.errors import (
+    IntegrityFailure,
+    LocalFailure,
+    ModelcarError,
+    NetworkGaveUp,
+    NotAuthorised,
+    NotFoundOrRefused,
+)
+from kubectl_modelcar.image import BaseImage, ModelFile, parse_location
+from kubectl_modelcar.push import PushOptions, push
+from kubectl_modelcar.registry import (
+    OpenBase,
+    open_target,
+)
+from kubectl_modelcar.source import FolderSource, Listing, Origin, open_source
+from tests.fakes.registry import Fault
+from tests.push.pushing import ACCESS, FILES, SHARDS, Counting, push_to, sent
+
+
+class Failing:
+    """A source whose second shard fails as soon as the others are under way, which never end by themselves."""
+
+    rereadable = True
+
+    def __init__(self):
+        self.under_way = threading.Barrier(3, timeout=20)
+        self.ended = []
+
+    def listing(self, selection):
+        del selection
+        return Listing(Origin("test"), tuple(ModelFile(f"{name}.safetensors", 2**28) for name in "abc"))
+
+    def read(self, file, offset, length):
+        tensor = b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}'
+        body = file.size - 8 - 1000
+        text = (tensor % (body, body)).ljust(1000)
+        return ((1000).to_bytes(8, "little") + text)[offset : offset + length]
+
+    def chunks(self, file):
+        try:
+            yield bytes(1000)
+            self.under_way.wait()
+            if file.path == "b.safetensors":
+                raise LocalFailure("the disk of b is gone")
+            while True:
+                yield bytes(1 << 16)
+                time.sleep(0.01)
+        finally:
+            self.ended.append(file.path)
+
+
+class TestAllOrNothing:
+    """A push that fails publishes nothing."""
+
+    def test_one_layer_fails(self, registry):
+        """The others are stopped, and its error is the push's."""
+        source, started = Failing(), time.monotonic()
+        with pytest.raises(LocalFailure, match="the disk of b is gone"):
+            push_to(registry, source)
+        assert time.monotonic() - started < 10
+        assert (sorted(source.ended), registry.tags) == (["a.safetensors", "b.safetensors", "c.safetensors"], {})
+
+    def test_a_file_changes_meanwhile(self, registry, folder):
+        """A download that still goes on must not become an image."""
+
+        class Growing(FolderSource):
+            def chunks(self, file):
+                if file.path == SHARDS[1]:
+                    (folder / file.path).write_bytes(FILES[file.path] + b"more")
+                return super().chunks(file)
+
+        with pytest.raises(LocalFailure) as caught:
+            push_to(registry, Growing(folder))
+        assert caught.value.message == f"{folder / SHARDS[1]} changed while it was read"
+        assert registry.tags == {}
+
+    @pytest.mark.parametrize("path", [pytest.param(SHARDS[1], id="large"), pytest.param("tokenizer.model", id="small")])
+    def test_other_bytes_than_the_hub_promised(self, registry, hub, path):
+        """A byte that flips on the way from the storage is found by the Hub's own sha256."""
+        hub.commit("org/m", {**FILES, "tokenizer.model": b"\n\x0e" * 5000})
+        at = 150_000 if path in SHARDS else 5000
+        # The heads are read first, by three ranges a shard and one for the rest; the whole file comes without a range.
+        hub.faults.append(
+            Fault(path=f"response-content-disposition={path}", after=3 if path in SHARDS else 1, corrupt_at=at)
+        )
+        with pytest.raises(IntegrityFailure) as caught:
+            push_to(registry, open_source("org/m"), jobs=1)
+        data = {**FILES, "tokenizer.model": b"\n\x0e" * 5000}[path]
+        assert (
+            f"{path} is not what its origin promised: {len(data)} bytes of {len(data)}, sha256 " in caught.value.message
+        )
+        assert caught.value.message.endswith(f" where {hashlib.sha256(data).hexdigest()} was expected")
+        assert registry.tags == {}
+
+    @pytest.mark.parametrize(
+        ("prepare", "kind"),
+        [
+            pytest.param(lambda folder: (folder / SHARDS[0]).unlink(), IntegrityFailure, id="missing shard"),
+            pytest.param(lambda folder: (folder / SHARDS[0]).write_bytes(b"cut"), IntegrityFailure, id="cut shard"),
+            pytest.param(
+                lambda folder: (folder / "vocab.txt").write_bytes(b"\x80\x04N."), NotFoundOrRefused, id="pickle"
+            ),
+        ],
+    )
+    def test_bad_models(self, registry, folder, prepare, kind):
+        """Are refused before a byte of them is sent."""
+        prepare(folder)
+        with pytest.raises(ModelcarError) as caught:
+            push_to(registry, folder)
+        assert (type(caught.value), sent(registry), registry.blobs) == (kind, 0, {})
+
+    def test_allowed(self, registry, folder):
+        """The user's own word."""
+        (folder / "vocab.txt").write_bytes(b"\x80\x04N.")
+        assert push_to(registry, folder, allow_unsafe=True)
+
+    def test_refused_by_the_registry(self, registry, folder):
+        """Is known before anything of the model is read."""
+        registry.faults.append(Fault(method="POST", status=403))
+        source = Counting(FolderSource(folder))
+        with pytest.raises(NotAuthorised):
+            push_to(registry, source)
+        assert (source.whole, source.parts) == (0, 0)
+
+    def test_nobody_there(self, folder):
+        """Is known as early."""
+        location = parse_location("127.0.0.1:1/org/m:1")
+        source = Counting(FolderSource(folder))
+        with pytest.raises(NetworkGaveUp):
+            push(source, open_target(location, ACCESS), location, OpenBase(BaseImage()), PushOptions())
+        assert (source.whole, source.parts) == (0, 0)
