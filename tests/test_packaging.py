@@ -91,15 +91,15 @@ def wheel(built) -> Iterator[zipfile.ZipFile]:
 class TestWheel:
     def test_chart(self, built, wheel):
         """It is all there, as it is in the repository, less what a user of the wheel has no use for."""
-        expected = below("chart", tracked(CHECKOUT)) - CHART_FILES_LEFT_OUT
+        expected = below("chart", tracked(built.source)) - CHART_FILES_LEFT_OUT
         assert below("kubectl_modelcar/_chart", set(wheel.namelist())) == expected
         same = {path: wheel.read(f"kubectl_modelcar/_chart/{path}") for path in expected}
         assert same == {path: (built.source / "chart" / path).read_bytes() for path in expected}
 
-    def test_package(self, wheel):
+    def test_package(self, built, wheel):
         """Every module, and nothing of the tests."""
         names = {name for name in wheel.namelist() if "/_chart/" not in name and ".dist-info/" not in name}
-        assert names == {path for path in tracked(CHECKOUT) if path.startswith("kubectl_modelcar/")}
+        assert names == {path for path in tracked(built.source) if path.startswith("kubectl_modelcar/")}
 
     def test_metadata(self, wheel):
         """Names, the licence by its SPDX name and its file, what Python."""
@@ -124,8 +124,8 @@ class TestSourceDistribution:
         """So the tests can run in it; of what else is there, setuptools made it."""
         with tarfile.open(built.sdist) as archive:
             names = {member.name.partition("/")[2] for member in archive if member.isfile()}
-        assert tracked(CHECKOUT) - names == FILES_LEFT_OUT
-        assert {name for name in names - tracked(CHECKOUT) if not GENERATED.fullmatch(name)} == set()
+        assert tracked(built.source) - names == FILES_LEFT_OUT
+        assert {name for name in names - tracked(built.source) if not GENERATED.fullmatch(name)} == set()
 
 
 class Environment:
