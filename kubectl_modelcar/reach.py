@@ -28,6 +28,10 @@ class ReachedRelease(Protocol):
         """Whom to trust, and who we are; None trusts what this system trusts."""
 
     @property
+    def proxy(self) -> str | None:
+        """The URL of the proxy on the way there; None is what the environment says."""
+
+    @property
     def model(self) -> str | None:
         """The name that the model is served under, if the release says it."""
 
@@ -98,4 +102,5 @@ def _of_release(release: ReachedRelease, model: str | None, access: Access) -> E
         headers=headers,
         ssl_context=trust(access.ca_file, insecure=access.insecure) or release.ssl_context,
         model=model or release.model,
+        proxy=release.proxy,
     )

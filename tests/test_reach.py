@@ -22,6 +22,7 @@ class Release:
     ssl_context: ssl.SSLContext | None = None
     model: str | None = None
     via: Literal["route", "service proxy"] = "route"
+    proxy: str | None = None
 
 
 class Cluster:
@@ -78,9 +79,11 @@ class TestRelease:
         assert cluster.asked == [name]
 
     def test_is_reached_as_the_cluster_says(self):
-        """URL, headers, trust and model are the cluster's."""
-        release = Release("https://tiny.example.com", bearer("k"), self.TRUST, "smol")
-        assert reached("tiny", release=release) == Endpoint("https://tiny.example.com", bearer("k"), self.TRUST, "smol")
+        """URL, headers, trust, model and proxy are the cluster's."""
+        release = Release("https://tiny.example.com", bearer("k"), self.TRUST, "smol", proxy="http://p:3128")
+        assert reached("tiny", release=release) == Endpoint(
+            "https://tiny.example.com", bearer("k"), self.TRUST, "smol", "http://p:3128"
+        )
 
     def test_what_the_user_says_wins(self):
         """A key and a model that are given replace those of the release."""

@@ -74,6 +74,7 @@ class Client:
             timeout=httpx.Timeout(idle_seconds, connect=_CONNECT_SECONDS),
             limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
             transport=transport,
+            proxy=endpoint.proxy,
         )
 
     def __enter__(self) -> Self:

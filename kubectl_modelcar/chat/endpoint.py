@@ -21,13 +21,15 @@ class Endpoint:
     """An OpenAI-compatible server.
 
     `base_url` is without a slash at its end and without `/v1`. `headers` go with each request and may hold a secret.
-    `ssl_context` None trusts what this system trusts. `model` None is the one model that the server serves.
+    `ssl_context` None trusts what this system trusts. `model` None is the one model that the server serves. `proxy` is
+    the URL of a proxy, which may hold a password; None is what the environment says.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
     model: str | None = None
+    proxy: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(
@@ -37,6 +39,7 @@ class Endpoint:
         headers: Mapping[str, str] = _NOTHING,
         ssl_context: ssl.SSLContext | None = None,
         model: str | None = None,
+        proxy: str | None = None,
     ) -> "Endpoint":
         """Read a URL as people paste it: with or without `/v1` and a slash at the end.
 
@@ -44,7 +47,7 @@ class Endpoint:
         """
         parts = _split(url)
         path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
-        return cls(f"{parts.scheme}://{parts.netloc}{path}", headers, ssl_context, model)
+        return cls(f"{parts.scheme}://{parts.netloc}{path}", headers, ssl_context, model, proxy)
 
     @property
     def shows_key(self) -> bool:

@@ -31,7 +31,7 @@ def fault(error: Exception, server: str, received: int = 0) -> ModelcarError:
         case httpx.ProxyError():
             return NetworkGaveUp(
                 f"the proxy on the way to {server} refused: {_reason(error)}",
-                "the proxy comes from HTTPS_PROXY or HTTP_PROXY; NO_PROXY names hosts that need none",
+                "the proxy is the kubeconfig's proxy-url, else HTTPS_PROXY or HTTP_PROXY (NO_PROXY has exceptions)",
             )
         case httpx.ConnectError() | httpx.ConnectTimeout():
             return NetworkGaveUp(f"cannot reach {server}: {_reason(error)}", "is it running, and is the URL right?")

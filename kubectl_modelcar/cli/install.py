@@ -208,7 +208,11 @@ def _first_token(reached: Reached, silence: float) -> float:
     from kubectl_modelcar.chat import Client, Endpoint  # noqa: PLC0415  HTTP/SSE, not for dry runs
 
     endpoint = Endpoint.parse(
-        reached.url, headers=reached.headers, ssl_context=reached.ssl_context, model=reached.model
+        reached.url,
+        headers=reached.headers,
+        ssl_context=reached.ssl_context,
+        model=reached.model,
+        proxy=reached.proxy,
     )
     with Client(endpoint, idle_seconds=silence) as client:
         return client.first_token()

@@ -35,6 +35,11 @@ def connect_api(login: Login, request_timeout: float | None) -> "Api":
 
     `request_timeout` is in seconds, None is our own limit, 0 none. Raises NotAuthorised and ClusterFailure.
     """
+    if login.proxy and not login.proxy.startswith(("http://", "https://")):
+        raise ClusterFailure(
+            f"the kubeconfig's proxy-url {login.proxy.partition(':')[0]}:... is no proxy that speaks HTTP",
+            "name one that begins with http:// or https://",
+        )
     configuration = Configuration()
     configuration.retries = False  # urllib3 takes False too: its errors then come as they are, and at once
     with _reported_credentials():
@@ -55,12 +60,18 @@ class Api:
         self._impersonation = login.impersonation
         self._timeout = (_CONNECT_TIMEOUT, _READ_TIMEOUT) if request_timeout is None else request_timeout or None
         self._rest = ApiClient(configuration).rest_client
+        self._proxy = login.proxy
         self.namespace = login.namespace
 
     @property
     def server(self) -> str:
         """URL of the API server."""
         return str(self._configuration.host).rstrip("/")
+
+    @property
+    def proxy(self) -> str | None:
+        """URL of the kubeconfig's proxy; None is what the environment says."""
+        return self._proxy
 
     def get(self, kind: Kind, name: str) -> Json | None:
         """Return an object, or None where there is none of that name."""

@@ -45,6 +45,12 @@ class Login:
         user = self.kubeconfig["users"][0]["user"]
         return {key: user[key] for key in ("as", "as-groups", "as-uid") if user.get(key)}
 
+    @property
+    def proxy(self) -> str | None:
+        """URL of the proxy on the way to the API server, where the kubeconfig names one."""
+        url = self.kubeconfig["clusters"][0]["cluster"].get("proxy-url") if self.kubeconfig else None
+        return str(url) if url else None
+
 
 def read_kubeconfig(options: ClusterOptions, *, in_cluster: Path = _IN_CLUSTER) -> Login:
     """Find out which cluster, user and namespace are meant.

@@ -28,6 +28,10 @@ class ProxyingObjects(Objects, Protocol):
     def server(self) -> str:
         """URL of the API server."""
 
+    @property
+    def proxy(self) -> str | None:
+        """URL of the proxy on the way to it; None is what the environment says."""
+
     def headers(self) -> Mapping[str, str]:
         """Who we are to the API server."""
 
@@ -46,6 +50,8 @@ class Reached:
     via: Literal["route", "service proxy"]
     inside: str
     """URL for programs inside the cluster, without /v1."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the proxy on the way there, which may hold a password; None is what the environment says."""
 
     @property
     def public_url(self) -> str | None:
@@ -98,8 +104,8 @@ class Releases:
                 "kubectl modelcar chat --url http://localhost:8000 --api-key-env VARIABLE",
             )
         path = f"/api/v1/namespaces/{self.objects.namespace}/services/http:{name_of(service)}:{_PORT}/proxy"
-        headers = dict(self.objects.headers())
-        return Reached(self.objects.server + path, headers, self.objects.ssl_context(), model, "service proxy", inside)
+        headers, trust, proxy = dict(self.objects.headers()), self.objects.ssl_context(), self.objects.proxy
+        return Reached(self.objects.server + path, headers, trust, model, "service proxy", inside, proxy)
 
     def _only(self) -> str:
         names = self._names()

@@ -20,8 +20,8 @@ def client(model_server):
 
 class TestRealModel:
     def test_lists_itself(self, client):
-        """Name and context are the server's."""
-        assert client.models() == [Model("smollm2-135m-instruct", 2048)]
+        """The name is the server's."""
+        assert client.models() == [Model("smollm2-135m-instruct")]
 
     def test_gives_a_first_token(self, client):
         """What `install` waits for."""

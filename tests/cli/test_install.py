@@ -4,17 +4,21 @@ The registry, the cluster and helm are fakes; the model is pushed by our own `pu
 """
 
 import base64
+import io
 import json
+import ssl
 import struct
 import sys
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 
 from tests.fakes.cluster_objects import claim, deployment, ended, event, pod, replica_set, running, service, waiting
 from tests.fakes.helm import helm_program
 from tests.fakes.kube_api import FakeKubeApi
+from tests.fakes.proxy import FakeProxy
 from tests.fakes.registry import PASSWORD, USER, FakeRegistry
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "num_attention_heads": 8, "max_position_embeddings": 2048}
@@ -65,6 +69,10 @@ def helm(monkeypatch, tmp_path):
 @pytest.fixture
 def ready(kube):
     """Have a release on the cluster that is ready and answers."""
+    make_ready(kube)
+
+
+def make_ready(kube):
     kube.add("deployments", deployment())
     kube.add("replicasets", replica_set())
     kube.add("services", service())
@@ -164,6 +172,34 @@ class TestInstall:
             assert invoke("install", "g", name, "--plain-http", "--no-wait").code == 0
             given = json.loads(base64.b64decode(kube.get("secrets", "g-pull")["data"][".dockerconfigjson"]))
         assert list(given["auths"]) == [registry.host]
+
+
+class TestProxy:
+    """A cluster that only the kubeconfig's proxy leads to."""
+
+    @pytest.fixture
+    def proxy(self, monkeypatch, tmp_path):
+        authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("api.test").configure_cert(tls)
+        authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+        with FakeKubeApi(tls=tls) as far, FakeProxy() as proxy:
+            make_ready(far)
+            proxy.addresses = {"api.test:6443": far.url.removeprefix("https://")}
+            way = {"server": "https://api.test:6443", "certificate-authority": "ca.crt", "proxy-url": proxy.url}
+            monkeypatch.setenv("KUBECONFIG", str(far.kubeconfig(tmp_path / "kubeconfig", **way)))
+            yield proxy
+
+    @pytest.mark.usefixtures("helm", "proxy")
+    def test_first_token(self, invoke, image):
+        """The model is asked by the same way as the API server."""
+        done = invoke("install", "g", image, "--plain-http")
+        assert (done.code, done.err.splitlines()[-1].startswith("✓ first token")) == (0, True)
+
+    def test_chat(self, invoke, monkeypatch, proxy):
+        """So is it in a chat."""
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+        done = invoke("chat", "g", "Hello")
+        assert (done.code, done.out, set(proxy.tunnels)) == (0, "Hi\n", {"api.test:6443"})
 
 
 class TestDryRun:

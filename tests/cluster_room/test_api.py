@@ -192,6 +192,27 @@ class TestIdentity:
             connect(self.kubeconfig(api, tmp_path, user)).get(SECRETS, "x")
 
 
+class TestProxy:
+    """The way that the kubeconfig prescribes."""
+
+    def options(self, api, tmp_path, url):
+        return ClusterOptions(kubeconfig=str(api.kubeconfig(tmp_path / "k", **{"proxy-url": url})))
+
+    def test_for_another_client(self, api, client, tmp_path):
+        """A chat through the API server goes by the same proxy; without one, as the environment says."""
+        assert (connect(self.options(api, tmp_path, "http://p:3128")).proxy, client.proxy) == ("http://p:3128", None)
+
+    @pytest.mark.parametrize("url", ["socks5://me:s3cret@p:1080", "p:3128", "ftp://p"], ids=["socks", "bare", "ftp"])
+    def test_of_another_kind(self, api, tmp_path, url):
+        """What neither client speaks is refused, and no password shown."""
+        with pytest.raises(ClusterFailure) as caught:
+            connect(self.options(api, tmp_path, url))
+        assert (caught.value.message, caught.value.hint) == (
+            f"the kubeconfig's proxy-url {url.partition(':')[0]}:... is no proxy that speaks HTTP",
+            "name one that begins with http:// or https://",
+        )
+
+
 REFUSALS = [
     pytest.param(
         {"token": "other"},
