@@ -61,6 +61,7 @@ clean: ## Remove everything that these targets made here (the cache outside stay
 # The warning that is ignored: setuptools' general one about editable installs of a project with several top-level folders.
 $(PROJECT): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed, this is %d.%d; make PYTHON=python3.11 ..." % sys.version_info[:2])'
+	@echo 'installing into $(VENV) (about a minute)'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
 	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[embedded-helm]'
