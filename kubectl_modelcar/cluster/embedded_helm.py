@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import helm_python
 
-from kubectl_modelcar.cluster.helm_errors import helm_error
+from kubectl_modelcar.cluster.helm_errors import bad_assignment, bad_values_file, helm_error
 from kubectl_modelcar.cluster.release import Release, ReleaseRequest
-from kubectl_modelcar.errors import ClusterFailure, InvalidInput, LocalFailure
+from kubectl_modelcar.errors import ClusterFailure, LocalFailure
 from kubectl_modelcar.text import one_line
 
 __all__ = ["EmbeddedHelm"]
@@ -18,6 +19,10 @@ __all__ = ["EmbeddedHelm"]
 _TIMEOUT = 300
 """Seconds, as for the program."""
 _HISTORY = 10
+_MARK = "\ue000"
+"""Begins what stands for an element of a list; of Unicode's private use, so that no value begins with it."""
+_SPECIAL = re.compile(r"[\\.,=\[\]{}]")
+"""What `--set` reads as more than a letter of a key (helm's pkg/strvals)."""
 _NOWHERE: Mapping[str, Any] = {
     "apiVersion": "v1",
     "kind": "Config",
@@ -115,17 +120,52 @@ def _values(request: ReleaseRequest) -> dict[str, Any]:
     merged = dict(request.values)
     for file in request.overrides.files:
         try:
-            merged = _merge(merged, helm_python.values_from_yaml(file.read_text()))
-        except (OSError, ValueError) as error:
-            raise LocalFailure(f"cannot read the values file {file}", "check -f") from error
-        except helm_python.HelmError as error:
-            raise InvalidInput(f"the values file {file} is not YAML: {one_line(str(error))}", "correct it") from error
+            merged = _merge(merged, helm_python.values_from_yaml(file.read_text("utf-8")))
+        except OSError as error:
+            raise LocalFailure(f"cannot read the values file {file}: {error.strerror}", "check -f") from error
+        except (ValueError, helm_python.HelmError) as error:  # ValueError: it is not UTF-8
+            raise bad_values_file(str(file), str(error)) from error
     for assignment in request.overrides.sets:
         try:
-            merged = _merge(merged, helm_python.parse_set_string(assignment))
+            merged = _assigned(merged, assignment)
         except helm_python.HelmError as error:
-            raise InvalidInput(f"--set {assignment} cannot be understood: {one_line(str(error))}") from error
+            raise bad_assignment(assignment, str(error)) from error
     return merged
+
+
+def _assigned(values: Mapping[str, Any], assignment: str) -> dict[str, Any]:
+    """Return values after one `--set`, which may change one element of a list that is there: `tolerations[1].key=x`.
+
+    helm parses it into the values; the library only parses it alone. So it is first told, in the same language, which
+    elements there are: each is a mark that stands for the value at that place.
+    """
+    kept: list[object] = []
+    parsed = helm_python.parse_set_string(",".join((*_elements(values, "", kept), assignment)))
+    return _merge(values, {key: _restored(value, kept) for key, value in parsed.items()})
+
+
+def _elements(value: object, path: str, kept: list[object], *, listed: bool = False) -> Iterator[str]:
+    """Yield an assignment for each leaf below a list; `kept` gets the leaves."""
+    if value and isinstance(value, dict):
+        for key, inner in value.items():
+            step = _SPECIAL.sub(r"\\\g<0>", key)
+            yield from _elements(inner, f"{path}.{step}" if path else step, kept, listed=listed)
+    elif value and isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _elements(inner, f"{path}[{place}]", kept, listed=True)
+    elif listed:
+        kept.append(value)
+        yield f"{path}={_MARK}{len(kept) - 1}"
+
+
+def _restored(parsed: object, kept: Sequence[object]) -> object:
+    if isinstance(parsed, dict):
+        return {key: _restored(value, kept) for key, value in parsed.items()}
+    if isinstance(parsed, list):
+        return [_restored(value, kept) for value in parsed]
+    if isinstance(parsed, str) and parsed.startswith(_MARK):
+        return kept[int(parsed.removeprefix(_MARK))]
+    return parsed
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

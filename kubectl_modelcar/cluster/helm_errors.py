@@ -6,10 +6,12 @@ from kubectl_modelcar.cluster.refusals import rbac_denial
 from kubectl_modelcar.errors import ClusterFailure, InvalidInput, ModelcarError, NetworkGaveUp
 from kubectl_modelcar.text import one_line
 
-__all__ = ["helm_error", "says_not_found"]
+__all__ = ["bad_assignment", "bad_values_file", "helm_error", "says_not_found"]
 
 _DEBUG_ADVICE = "Use --debug flag to render out invalid YAML"
 _CHART_REFUSAL = re.compile(r"execution error at \([^)]*\): (?P<text>.*)", re.DOTALL)
+_BAD_FILE = re.compile(r"^failed to parse (?P<file>.+?): (?P<why>.*)", re.DOTALL)
+_BAD_ASSIGNMENT = re.compile(r"^failed parsing --set data: (?P<why>.*)", re.DOTALL)
 _OUR_WORDS: tuple[tuple[str, type[ModelcarError], str], ...] = (
     (
         "another operation (install/upgrade/rollback) is in progress",
@@ -48,6 +50,10 @@ def helm_error(stderr: str, *, doing: str, name: str, namespace: str) -> Modelca
     place = {"name": name, "ns": namespace}
     if denial := rbac_denial(text, f"{doing} {name}", namespace):
         return denial
+    if bad := _BAD_FILE.match(text):
+        return bad_values_file(bad["file"], bad["why"])
+    if bad := _BAD_ASSIGNMENT.match(text):
+        return bad_assignment("", bad["why"])
     if refused := _CHART_REFUSAL.search(text):
         return InvalidInput(f"the chart cannot {doing} that: {one_line(refused['text'])}")
     for words, error, hint in _OUR_WORDS:
@@ -57,6 +63,19 @@ def helm_error(stderr: str, *, doing: str, name: str, namespace: str) -> Modelca
         f"cannot {doing} {name} in namespace {namespace}: helm says: {one_line(text)}",
         f"look at the release: helm status {name} -n {namespace}",
     )
+
+
+def bad_values_file(file: str, why: str) -> InvalidInput:
+    """Return the error for a `-f` file whose content helm does not take."""
+    return InvalidInput(
+        f"the values file {file} cannot be understood: {one_line(why)}", "correct it; it has to be YAML"
+    )
+
+
+def bad_assignment(assignment: str, why: str) -> InvalidInput:
+    """Return the error for a `--set` that helm does not take; the program does not say which one it was."""
+    what = f"--set {assignment}" if assignment else "a --set"
+    return InvalidInput(f"{what} cannot be understood: {one_line(why)}", "write it like server.port=9000")
 
 
 def says_not_found(stderr: str) -> bool:

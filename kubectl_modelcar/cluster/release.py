@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from kubectl_modelcar.errors import ClusterFailure
+from kubectl_modelcar.errors import ClusterFailure, LocalFailure
 from kubectl_modelcar.text import one_line
 
 __all__ = ["Helm", "Overrides", "Release", "ReleaseRequest"]
@@ -19,6 +19,14 @@ class Overrides:
     files: tuple[Path, ...] = ()
     sets: tuple[str, ...] = ()
     """As helm's `--set` takes them: `server.port=9000`."""
+
+    def check(self) -> None:
+        """Refuse files that cannot be read, before any helm says it in words of its own. Raises LocalFailure."""
+        for file in self.files:
+            try:
+                file.read_bytes()
+            except OSError as error:
+                raise LocalFailure(f"cannot read the values file {file}: {error.strerror}", "check -f") from error
 
 
 @dataclass(frozen=True, slots=True)

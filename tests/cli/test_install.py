@@ -9,7 +9,6 @@ import json
 import ssl
 import struct
 import sys
-from pathlib import Path
 
 import pytest
 import trustme
@@ -137,14 +136,16 @@ class TestInstall:
         }
 
     @pytest.mark.usefixtures("kube", "ready")
-    def test_what_helm_gets(self, invoke, image, helm):
+    def test_what_helm_gets(self, invoke, image, helm, tmp_path):
         """Our values on standard input, the user's on the command line after them."""
-        options = ["--accelerator", "cpu", "--server-image", "quay.io/v/mini:1", "--replicas", "2", "-f", "v.yaml"]
+        values_file = tmp_path / "v.yaml"
+        values_file.touch()
+        options = ["--accelerator", "cpu", "--server-image", "quay.io/v/mini:1", "--replicas", "2", "-f", values_file]
         assert invoke("install", "g", image, "--plain-http", *options, "--set", "a=b", "--no-wait").code == 0
         argv, values = runs(helm)[-1]
         assert (argv[:3], argv[argv.index("--values") :][:6][2:]) == (
             ["upgrade", "--install", "g"],
-            ["--values", str(Path.cwd() / "v.yaml"), "--set", "a=b"],
+            ["--values", str(values_file), "--set", "a=b"],
         )
         assert (values["server"]["image"], values["replicas"], values["model"]["image"]["plainHttp"]) == (
             {"repository": "quay.io/v/mini", "tag": "1", "digest": ""},
@@ -192,7 +193,7 @@ class TestProxy:
     @pytest.mark.usefixtures("helm", "proxy")
     def test_first_token(self, invoke, image):
         """The model is asked by the same way as the API server."""
-        done = invoke("install", "g", image, "--plain-http")
+        done = invoke("install", "g", image, "--plain-http", "--timeout", "20s")
         assert (done.code, done.err.splitlines()[-1].startswith("✓ first token")) == (0, True)
 
     def test_chat(self, invoke, monkeypatch, proxy):
@@ -347,6 +348,20 @@ class TestBadInput:
             "",
             "error: cannot render g: helm says: another operation (install/upgrade/rollback) is in progress",
             "hint: wait if another helm is at work; if one was killed: helm rollback g -n models (the claim stays)",
+        )
+
+    @pytest.mark.usefixtures("kube", "helm")
+    @pytest.mark.parametrize(
+        ("name", "reason"), [("nofile", "No such file or directory"), ("", "Is a directory")], ids=["absent", "folder"]
+    )
+    def test_values_file(self, invoke, tmp_path, name, reason):
+        """A file of this machine, before anybody else is asked."""
+        done = invoke("install", "g", "127.0.0.1:1/me/granite:1", "-f", tmp_path / name)
+        assert self.complaint(done) == (
+            7,
+            "",
+            f"error: cannot read the values file {tmp_path / name}: {reason}",
+            "hint: check -f",
         )
 
     @pytest.mark.usefixtures("kube", "helm")

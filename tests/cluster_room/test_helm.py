@@ -231,7 +231,7 @@ class TestRealHelm:
                 "nowhere.yaml",
                 id="no file",
             ),
-            pytest.param(VALUES, Overrides((), ("a[x]=1",)), (InvalidInput, ClusterFailure), "", id="bad --set"),
+            pytest.param(VALUES, Overrides((), ("a[x]=1",)), InvalidInput, 'parsing "x"', id="bad --set"),
         ],
     )
     def test_refusals(self, real, values, overrides, error, part):
@@ -239,6 +239,18 @@ class TestRealHelm:
         with pytest.raises(error) as caught:
             real.render(self.request_(values=values, overrides=overrides))
         assert part in caught.value.message
+
+    @pytest.mark.parametrize(
+        "content", [b"a: [", b"- a", b"a", b"\xff\xfea", b"a: *b", b"a: @"],
+        ids=["cut off", "a list", "a word", "no text", "unknown alias", "no token"],
+    )  # fmt: skip
+    def test_a_file_that_is_not_yaml(self, real, tmp_path, content):
+        """It is named, by both."""
+        file = tmp_path / "bad.yaml"
+        file.write_bytes(content)
+        with pytest.raises(InvalidInput) as caught:
+            real.render(self.request_(overrides=Overrides((file,))))
+        assert caught.value.message.startswith(f"the values file {file} cannot be understood: ")
 
     @pytest.mark.real
     def test_unreachable(self, monkeypatch, real_tool):
@@ -249,6 +261,63 @@ class TestRealHelm:
         for binary in (str(real_tool("helm")), None):
             with pytest.raises(NetworkGaveUp):
                 find_helm(options, kubeconfig, binary).status("g", "models")
+
+
+@pytest.fixture
+def echo(tmp_path):
+    """Write a chart that shows the values that it gets."""
+    chart = tmp_path / "echo"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: echo\nversion: 0.1.0\n")
+    (chart / "templates" / "values.yaml").write_text("values: {{ .Values | toJson }}\n")
+    return chart
+
+
+OURS = {
+    "rows": [{"k": "a", "op": "b", "deep": {"list": [1, "2"]}}, {"k": "c"}],
+    "words": ["p", "3", "true", ""],
+    "numbers": [1, 2.5, True, None, {}, []],
+    "map": {"x": 1, "list": ["y"]},
+    "none": [],
+    "odd.key,[=]": ["z"],
+    "back\\slash": ["z"],
+}
+
+
+class TestSets:
+    """The library does with `--set` what the program does, with the lists above all."""
+
+    @pytest.mark.real
+    @pytest.mark.parametrize(
+        "sets",
+        [
+            pytest.param(("pull[0].name=x", "pull[1].name=y"), id="two elements in two"),
+            pytest.param(("pull[0].name=x,pull[1].name=y",), id="two elements in one"),
+            pytest.param(("pull[1].name=y", "pull[0].name=x", "pull[0].more=z"), id="in any order"),
+            pytest.param(("rows[1].k=x",), id="of ours"),
+            pytest.param(("rows[0].deep.list[1]=x",), id="deep inside ours"),
+            pytest.param(("rows[3].k=x",), id="beyond ours"),
+            pytest.param(("words[1]=x", "words[2]=y"), id="words"),
+            pytest.param(("words={x,y}",), id="a whole list"),
+            pytest.param(("words=null", "map.list=null"), id="no list"),
+            pytest.param(("words[0]=null", "rows[0]=null", "numbers[0]=null"), id="null elements"),
+            pytest.param(("numbers[5]=x", "none[0]=x", "map.y[0]=1"), id="new ones"),
+            pytest.param(("rows[0]={a,b}", "grid[0][1]=3", "grid[0][0]=2"), id="lists of lists"),
+            pytest.param(("map.x=2", "map.z=3"), id="maps"),
+            pytest.param((r"odd\.key\,\[\=\][0]=x", r"back\\slash[0]=y"), id="odd keys"),
+            pytest.param(("a=b\\", "c=d", "", "words[0]=\\,"), id="backslashes"),
+            pytest.param(("a=1", "b=01", "c=1.5", "d=true", "e=", "f={}"), id="types"),
+        ],
+    )
+    def test_as_the_program(self, real_tool, monkeypatch, echo, sets):
+        """Both show a chart the same values."""
+        pytest.importorskip("helm_python")
+        program = find_helm(ClusterOptions(), None, str(real_tool("helm")))
+        monkeypatch.setenv("PATH", "/nowhere")
+        library = find_helm(ClusterOptions(), None)
+        request = ReleaseRequest("g", "models", echo, OURS, Overrides((), sets))
+        shown, expected = (yaml.safe_load(helm.render(request))["values"] for helm in (library, program))
+        assert shown == expected
 
 
 class TestAsYaml:
