@@ -58,6 +58,13 @@ class TestAgain:
         assert [layer.sent for layer in again.layers] == [False, False, True, False]
         assert lost in registry.repositories["org/m"]
 
+    def test_small_file_changed(self, registry, folder):
+        """Weights of a size that is there are looked for before they are sent."""
+        push_to(registry, folder)
+        (folder / "config.json").write_bytes(b'{"model_type":"qwen3"}')
+        again = push_to(registry, folder)
+        assert [layer.sent for layer in again.layers] == [True, False, False, False]
+
     def test_one_shard_changed(self, registry, folder):
         """One layer is sent."""
         push_to(registry, folder)

@@ -14,8 +14,8 @@ from kubectl_modelcar.errors import (
     NotAuthorised,
     NotFoundOrRefused,
 )
-from kubectl_modelcar.image import BaseImage, ModelFile, parse_location
-from kubectl_modelcar.push import PushOptions, push
+from kubectl_modelcar.image import BaseImage, LayerPlan, ModelFile, parse_location
+from kubectl_modelcar.push import PushOptions, layer_chunks, push
 from kubectl_modelcar.registry import (
     OpenBase,
     open_target,
@@ -32,29 +32,55 @@ class Failing:
 
     def __init__(self):
         self.under_way = threading.Barrier(3, timeout=20)
-        self.ended = []
+        self.given = 0
 
     def listing(self, selection):
         del selection
         return Listing(Origin("test"), tuple(ModelFile(f"{name}.safetensors", 2**28) for name in "abc"))
 
     def read(self, file, offset, length):
-        tensor = b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}'
         body = file.size - 8 - 1000
-        text = (tensor % (body, body)).ljust(1000)
+        text = (b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (body, body)).ljust(1000)
         return ((1000).to_bytes(8, "little") + text)[offset : offset + length]
 
     def chunks(self, file):
-        try:
-            yield bytes(1000)
-            self.under_way.wait()
-            if file.path == "b.safetensors":
-                raise LocalFailure("the disk of b is gone")
-            while True:
-                yield bytes(1 << 16)
-                time.sleep(0.01)
-        finally:
-            self.ended.append(file.path)
+        yield bytes(1000)
+        self.under_way.wait()
+        if file.path == "b.safetensors":
+            raise LocalFailure("the disk of b is gone")
+        while True:
+            self.given += 1
+            yield bytes(1 << 16)
+            time.sleep(0.01)
+
+
+class Stalling:
+    """A target that takes the first chunk of a blob and then nothing until it is stopped."""
+
+    def __init__(self):
+        self.stopped = threading.Event()
+        self.published = False
+
+    def prepare(self):
+        """Let anybody push."""
+
+    def has_blob(self, digest):
+        del digest
+        return False
+
+    def upload(self, name, size, chunks, digest=None):
+        del size, digest
+        for number, _ in enumerate(chunks()):
+            if number > 2 and name != "b.safetensors":  # the headers and the first of the file are taken
+                assert self.stopped.wait(20)
+        raise NetworkGaveUp("stopped")
+
+    def stop(self):
+        self.stopped.set()
+
+    def put_manifest(self, manifest):
+        del manifest
+        self.published = True
 
 
 class TestAllOrNothing:
@@ -65,8 +91,16 @@ class TestAllOrNothing:
         source, started = Failing(), time.monotonic()
         with pytest.raises(LocalFailure, match="the disk of b is gone"):
             push_to(registry, source)
-        assert time.monotonic() - started < 10
-        assert (sorted(source.ended), registry.tags) == (["a.safetensors", "b.safetensors", "c.safetensors"], {})
+        given = source.given
+        time.sleep(0.1)
+        assert (source.given, time.monotonic() - started < 20, registry.tags) == (given, True, {})
+
+    def test_one_layer_fails_while_the_registry_stalls(self):
+        """A target that takes nothing is told to end, and nothing is published."""
+        target = Stalling()
+        with pytest.raises(LocalFailure, match="the disk of b is gone"):
+            push(Failing(), target, parse_location("a.b/m:1"), OpenBase(BaseImage()), PushOptions())
+        assert (target.stopped.is_set(), target.published) == (True, False)
 
     def test_a_file_changes_meanwhile(self, registry, folder):
         """A download that still goes on must not become an image."""
@@ -81,6 +115,20 @@ class TestAllOrNothing:
             push_to(registry, Growing(folder))
         assert caught.value.message == f"{folder / SHARDS[1]} changed while it was read"
         assert registry.tags == {}
+
+    @pytest.mark.parametrize("given", [b"12", b"1234"])
+    def test_a_source_that_gives_another_size(self, given):
+        """Is found even where nothing else would be: the tar would be no tar."""
+
+        class Other:
+            @staticmethod
+            def chunks(_file):
+                yield given
+
+        plan = LayerPlan((ModelFile("a", 3),))
+        with pytest.raises(IntegrityFailure) as caught:
+            list(layer_chunks(plan, Other))
+        assert caught.value.message == f"a is not what its origin promised: {len(given)} bytes of 3"
 
     @pytest.mark.parametrize("path", [pytest.param(SHARDS[1], id="large"), pytest.param("tokenizer.model", id="small")])
     def test_other_bytes_than_the_hub_promised(self, registry, hub, path):
