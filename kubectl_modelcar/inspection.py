@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kubectl_modelcar.errors import NotFoundOrRefused
 from kubectl_modelcar.image import CREATED, FILES_ANNOTATION, Location
 
 if TYPE_CHECKING:
@@ -80,9 +81,16 @@ def inspect(image: ModelImage) -> Inspection:
 
     Nothing but manifest and config is read of an image that remembers its files. Of another's layers the tar headers
     are read, which means all of a layer that is compressed.
+
+    Raises NotFoundOrRefused for an image that holds no model.
     """
     manifest = image.manifest
     files = tuple(InspectedFile(file.path, file.size, file.layer.digest, file.sha256) for file in image.files())
+    if not files:
+        raise NotFoundOrRefused(
+            f"no model in {image.location}: no file below models/ and no titled layer",
+            "images for models hold them below models/ (KServe's modelcar), artifacts name each layer's file",
+        )
     holding = {file.layer for file in files}
     config = image.config()
     notes = {**_labels(config), **manifest.annotations}

@@ -1,10 +1,12 @@
 """Pull an image of a model into a plain folder, by the pod's own puller."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from kubectl_modelcar.errors import ModelcarError
 from kubectl_modelcar.image import Location
 from kubectl_modelcar.progress import Progress, Silent
 
@@ -59,6 +61,13 @@ def pull(image: ModelImage, folder: Path, *, jobs: int, progress: Progress | Non
     Raises ModelcarError; what is verified by then is kept below `folder` for the next try, and nothing else shows.
     """
     started = time.monotonic()
-    files = image.unpack(folder, jobs=jobs, progress=progress or Silent())
+    made = not folder.exists()
+    try:
+        files = image.unpack(folder, jobs=jobs, progress=progress or Silent())
+    except ModelcarError:
+        if made:
+            with suppress(OSError):  # something is kept there for the next try
+                folder.rmdir()
+        raise
     found = tuple(PulledFile(file.path, file.size) for file in files)
     return PullResult(image.location, image.manifest.digest, folder, found, time.monotonic() - started)
