@@ -61,14 +61,6 @@ class EmbeddedHelm:
             )
         return str(release["manifest"])
 
-    def status(self, name: str, namespace: str) -> Release | None:
-        """Return the newest revision of a release, None where there is no such release."""
-        with _helm_errors("look at", name, namespace), self._connected(namespace) as helm:
-            try:
-                return Release.from_mapping(helm.status(name))
-            except helm_python.HelmNotFoundError:
-                return None
-
     def uninstall(self, name: str, namespace: str) -> bool:
         """Remove a release; tell whether there was one."""
         with _helm_errors("uninstall", name, namespace), self._connected(namespace) as helm:

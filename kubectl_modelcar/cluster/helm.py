@@ -86,13 +86,6 @@ class HelmProgram:
         done = self._run(arguments.render(request), request.values, {})
         return _output(done, "render", request.name, request.namespace)
 
-    def status(self, name: str, namespace: str) -> Release | None:
-        """Return the newest revision of a release, None where there is no such release."""
-        done = self._connected(arguments.status(name, namespace))
-        if not done.succeeded and says_not_found(done.stderr):
-            return None
-        return Release.from_json(_output(done, "look at", name, namespace))
-
     def uninstall(self, name: str, namespace: str) -> bool:
         """Remove a release; tell whether there was one."""
         done = self._connected(arguments.uninstall(name, namespace))

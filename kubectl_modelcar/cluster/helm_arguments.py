@@ -14,7 +14,6 @@ __all__ = [
     "environment",
     "needs_own_kubeconfig",
     "render",
-    "status",
     "uninstall",
     "upgrade",
 ]
@@ -115,11 +114,6 @@ def dry_run(request: ReleaseRequest) -> list[str]:
 def render(request: ReleaseRequest) -> list[str]:
     """Print the manifests without a cluster."""
     return ["template", request.name, str(request.chart), *_what(request), "--no-hooks"]
-
-
-def status(name: str, namespace: str) -> list[str]:
-    """Print the newest revision."""
-    return ["status", name, "--namespace", namespace, "--output", "json"]
 
 
 def uninstall(name: str, namespace: str) -> list[str]:

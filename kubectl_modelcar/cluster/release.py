@@ -92,8 +92,5 @@ class Helm(Protocol):
     def dry_run(self, request: ReleaseRequest) -> str:
         """Return the manifests (YAML documents) after the API server has looked at them."""
 
-    def status(self, name: str, namespace: str) -> Release | None:
-        """Return the newest revision of a release, None where there is no such release."""
-
     def uninstall(self, name: str, namespace: str) -> bool:
         """Remove a release; tell whether there was one."""

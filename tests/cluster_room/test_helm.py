@@ -132,11 +132,10 @@ class TestHelmProgram:
         argv, _, env = programs.runs[-1]
         assert (text, [part for part in argv if "kube" in part], env) == ("---\nx: 1\n", [], {})
 
-    @pytest.mark.parametrize("command", ["status", "uninstall"])
-    def test_no_release(self, programs, command):
+    def test_no_release(self, programs):
         """A release that is not there is no error."""
-        programs.answer("helm", command, stderr="Error: release: not found", returncode=1)
-        assert not getattr(helm(programs), command)("g", "models")
+        programs.answer("helm", "uninstall", stderr="Error: release: not found", returncode=1)
+        assert not helm(programs).uninstall("g", "models")
 
     def test_own_kubeconfig(self):
         """What helm has no flag for goes by a file that only this user can read and that is gone afterwards."""
@@ -147,16 +146,16 @@ class TestHelmProgram:
             seen.append((path, stat.S_IMODE(path.stat().st_mode), json.loads(path.read_text())))
             return answer(json.dumps(RELEASE))
 
-        HelmProgram("helm", ClusterOptions(as_uid="7"), KUBECONFIG, runner).status("g", "models")
+        HelmProgram("helm", ClusterOptions(as_uid="7"), KUBECONFIG, runner).upgrade(REQUEST)
         path, mode, content = seen[0]
         assert (mode, content, path.exists()) == (0o600, KUBECONFIG, False)
 
     @pytest.mark.parametrize("stdout", ["", "hello", "{", '{"name": "g"}', '{"name": 1, "info": 3, "version": "x"}'])
     def test_unreadable_output(self, programs, stdout):
         """What helm should not print."""
-        programs.answer("helm", "status", stdout=stdout)
+        programs.answer("helm", "upgrade", stdout=stdout)
         with pytest.raises(ClusterFailure):
-            helm(programs).status("g", "models")
+            helm(programs).upgrade(REQUEST)
 
     def test_failure(self, programs):
         """helm's error is ours."""
@@ -260,7 +259,7 @@ class TestRealHelm:
         kubeconfig = cut_down([], options)
         for binary in (str(real_tool("helm")), None):
             with pytest.raises(NetworkGaveUp):
-                find_helm(options, kubeconfig, binary).status("g", "models")
+                find_helm(options, kubeconfig, binary).uninstall("g", "models")
 
 
 @pytest.fixture

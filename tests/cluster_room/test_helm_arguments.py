@@ -50,11 +50,6 @@ class TestCommands:
             ),
             pytest.param(arguments.render(REQUEST), ["template", "g", "/chart", *WHAT, "--no-hooks"], id="render"),
             pytest.param(
-                arguments.status("g", "models"),
-                words("status g --namespace models --output json"),
-                id="status",
-            ),
-            pytest.param(
                 arguments.uninstall("g", "models"),
                 words("uninstall g --namespace models --timeout 5m"),
                 id="uninstall",

@@ -64,14 +64,9 @@ class FakeHelm:
         self._refuse()
         return f"---\nkind: Tried\nmetadata: {{name: {request.name}}}\n"
 
-    def status(self, name, namespace):
-        """Return a kept release."""
-        release = self.releases.get(name)
-        return release if release and release.namespace == namespace else None
-
     def uninstall(self, name, namespace):
         """Forget a release."""
-        found = self.status(name, namespace) is not None
+        found = name in self.releases and self.releases[name].namespace == namespace
         if found:
             del self.releases[name]
         return found

@@ -21,14 +21,13 @@ class TestFakeHelm:
         told = []
         helm = FakeHelm(told.append)
         steps = [
-            helm.status("g", "models"),
             helm.upgrade(REQUEST).revision,
-            helm.upgrade(REQUEST).revision,
-            helm.status("g", "models"),
+            helm.upgrade(REQUEST),
+            helm.uninstall("g", "other"),
             helm.uninstall("g", "models"),
             helm.uninstall("g", "models"),
         ]
-        assert (steps, told) == ([None, 1, 2, Release("g", "models", 2, "deployed"), True, False], [REQUEST, REQUEST])
+        assert (steps, told) == ([1, Release("g", "models", 2, "deployed"), False, True, False], [REQUEST, REQUEST])
 
     def test_refusal(self):
         """It can refuse whatever is rendered."""
