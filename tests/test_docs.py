@@ -1,8 +1,10 @@
 """The documents say what the program does: their commands parse, their lists are complete, generated ones are fresh."""
 
 import importlib.util
+import inspect
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -26,9 +28,16 @@ def command_lines(text: str) -> list[str]:
     return [line for line in lines if PLUGIN.match(line)]
 
 
+def help_lines(name: str) -> list[str]:
+    """Return the examples in a command's help."""
+    command = root.get_command(click.Context(root), name)
+    _, _, examples = inspect.cleandoc(command.help or "").partition("Examples:\n")
+    return [line.strip() for line in examples.splitlines() if line.startswith("  ")]
+
+
 def arguments(line: str) -> list[str]:
     """Return the plugin's own arguments in a line of shell: without redirections, pipes and comments."""
-    lexer = shlex.shlex(PLUGIN.sub("", line, count=1), posix=True, punctuation_chars=True)
+    lexer = shlex.shlex(line[PLUGIN.search(line).end() :], posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words: list[str] = []
     for word in lexer:
@@ -49,6 +58,7 @@ def load(path: Path):
     """Import a script that is no package's."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -124,6 +134,26 @@ class TestHelp:
         command = root.get_command(click.Context(root), name)
         silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help and not p.hidden]
         assert (bool(command.help), silent) == (True, [])
+
+    @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "version"])
+    def test_has_examples_that_parse(self, name):
+        """Two or three, of this command, on lines that a terminal of 80 columns holds."""
+        lines = help_lines(name)
+        for line in lines:
+            parse(arguments(line))
+        assert (len(lines) in (2, 3), {arguments(line)[0] for line in lines}) == (True, {name})
+        assert [line for line in lines if len(line) + len("    ") > 80] == []
+
+
+class TestDemo:
+    def test_ends_with_commands_that_parse(self):
+        """What to do next works, too."""
+        script = load(CHECKOUT / "docs" / "demo.py")
+        lines = script.NEXT.format(output="x", pulled="./x/y", question="'Who?'").splitlines()
+        words = [arguments(line) for line in lines if PLUGIN.search(line)]
+        assert [word[0] for word in words] == ["push", "install", "chat"]
+        for word in words:
+            parse(word)
 
 
 class TestLinks:

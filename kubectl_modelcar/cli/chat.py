@@ -61,7 +61,13 @@ def command(
 
     PROMPT, standard input, or both with an empty line between them are one question. Without any of them, a terminal
     gets a conversation.
-    """
+
+    \b
+    Examples:
+      kubectl modelcar chat granite
+      kubectl modelcar chat granite "Translate to French:" < letter.txt
+      kubectl modelcar chat --url http://127.0.0.1:8000 "What is a modelcar?"
+    """  # noqa: D301  \b is click's mark for "do not rewrap"
     from kubectl_modelcar.chat import ChatOptions, Client, Conversation  # noqa: PLC0415  `chat --help` needs no HTTP
     from kubectl_modelcar.cli.repl import Screen, answer, converse  # noqa: PLC0415
     from kubectl_modelcar.reach import Access, reach  # noqa: PLC0415

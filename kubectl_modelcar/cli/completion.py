@@ -13,9 +13,10 @@ def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script of SHELL for the program `kubectl-modelcar`.
 
     \b
-    bash:  source <(kubectl-modelcar completion bash)
-    zsh:   source <(kubectl-modelcar completion zsh)
-    fish:  kubectl-modelcar completion fish | source
+    Examples:
+      source <(kubectl-modelcar completion bash)
+      source <(kubectl-modelcar completion zsh)
+      kubectl-modelcar completion fish | source
     """  # noqa: D301  \b is click's mark for "do not rewrap"
     complete = get_completion_class(shell)
     if complete is None:

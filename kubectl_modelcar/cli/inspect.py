@@ -24,7 +24,12 @@ def command(image: str, platform: str, access: RegistryAccess, output: str, prog
     """Show what IMAGE holds: files with their sizes and layers, origin, base and platform.
 
     Weights are not downloaded, unless somebody else's image has them in a compressed layer.
-    """
+
+    \b
+    Examples:
+      kubectl modelcar inspect quay.io/example/granite:3.1
+      kubectl modelcar inspect oci:granite-layout:v1 -o json
+    """  # noqa: D301  \b is click's mark for "do not rewrap"
     del progress  # nothing here takes long enough
     found = inspect(open_image(parse_location(image), access, platform=platform))
     emit(output, text=_text(found), data=_json(found))

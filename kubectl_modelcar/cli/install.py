@@ -60,7 +60,9 @@ _SHORT = 5.0
     help="What the model runs on.",
 )
 @click.option("--gpus", type=click.IntRange(1), help="GPUs of each pod.  [default: 1]")
-@click.option("--storage-size", metavar="SIZE", help="Size of the claim, such as 40Gi.  [default: 2.1 times the model and 1Gi]")
+@click.option(
+    "--storage-size", metavar="SIZE", help="Size of the claim, such as 40Gi.  [default: 2.1 times the model and 1Gi]"
+)
 @click.option("--storage-class", metavar="CLASS", help="Storage class of the claim.  [default: the cluster's]")
 @click.option("--served-model-name", metavar="NAME", help="Name of the model in requests.  [default: the image's]")
 @click.option("--context-length", type=click.IntRange(1), metavar="TOKENS", help="Longest sequence.")
@@ -68,7 +70,9 @@ _SHORT = 5.0
 @click.option("--server-image", metavar="IMAGE", help="vLLM image.  [default: upstream's]")
 @click.option("--route/--no-route", default=None, help="Make a Route.  [default: on OpenShift]")
 @click.option("--api-key/--no-api-key", default=None, help="Ask for an API key.  [default: with a Route]")
-@click.option("-f", "--values", "files", multiple=True, type=click.Path(path_type=Path), help="Values file for helm; repeatable.")
+@click.option(
+    "-f", "--values", "files", multiple=True, type=click.Path(path_type=Path), help="Values file for helm; repeatable."
+)
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Value for helm; repeatable.")
 @click.option(
     "--dry-run", type=click.Choice(("none", "client", "server")), default="none", help="Print, apply nothing."
@@ -101,8 +105,8 @@ def command(
     \b
     Examples:
       kubectl modelcar install granite quay.io/example/granite:3.1 --gpus 2
-      kubectl modelcar install granite quay.io/example/granite:3.1 --dry-run=client -v
-      kubectl modelcar install qwen3 quay.io/example/qwen3:0.6b --accelerator cpu -n models
+      kubectl modelcar install qwen3 quay.io/example/qwen3 --dry-run=client -v
+      kubectl modelcar install qwen3 quay.io/example/qwen3 --accelerator cpu
     """  # noqa: D301  \b is click's mark for "do not rewrap"
     from kubectl_modelcar.registry import open_image  # noqa: PLC0415  the SDKs load when a command runs
 

@@ -27,7 +27,12 @@ def command(
     """Pull the model in IMAGE into the new folder FOLDER, every byte verified.
 
     It runs the puller of the pods. An interrupted pull goes on where it stopped.
-    """
+
+    \b
+    Examples:
+      kubectl modelcar pull quay.io/example/granite:3.1 ./granite
+      kubectl modelcar pull oci:granite-layout:v1 ./granite
+    """  # noqa: D301  \b is click's mark for "do not rewrap"
     opened = open_image(parse_location(image), access, platform=platform)
     result = pull(opened, folder, jobs=jobs, progress=progress)
     emit(output, text=str(result.folder), data=_json(result))

@@ -45,7 +45,13 @@ def command(
     """Push the model SOURCE as the image IMAGE and print its digest.
 
     A file is a layer, streamed: no second copy of the model is made, and what the registry has is not sent again.
-    """
+
+    \b
+    Examples:
+      kubectl modelcar push Qwen/Qwen3-0.6B quay.io/example/qwen3:0.6b
+      kubectl modelcar push ./granite quay.io/example/granite:v2 --exclude '*.md'
+      kubectl modelcar push ./granite oci:granite-layout:v1
+    """  # noqa: D301  \b is click's mark for "do not rewrap"
     location = parse_location(image)
     settings = PushOptions(
         selection=Selection(split_values(options["include"]), split_values(options["exclude"])),

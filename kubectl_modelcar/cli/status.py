@@ -22,7 +22,13 @@ from kubectl_modelcar.status import Status, status
 def command(
     name: str, *, watch: bool, timeout: float, cluster: ClusterOptions, output: str, progress: Progress
 ) -> None:
-    """Show how far the release NAME is: each stage, and what it waits for."""
+    """Show how far the release NAME is: each stage, and what it waits for.
+
+    \b
+    Examples:
+      kubectl modelcar status granite
+      kubectl modelcar status granite -w --timeout 1h -n models
+    """  # noqa: D301  \b is click's mark for "do not rewrap"
     result = status(name, connect(cluster), progress, watch_for=timeout if watch else None)
     emit(output, text=_text(result), data=_json(result))
 

@@ -27,7 +27,13 @@ def command(
     output: str,
     progress: Progress,
 ) -> None:
-    """Remove the release NAME. The claim with the model stays, unless --delete-storage is given."""
+    """Remove the release NAME. The claim with the model stays, unless --delete-storage is given.
+
+    \b
+    Examples:
+      kubectl modelcar uninstall granite
+      kubectl modelcar uninstall granite --delete-storage -n models
+    """  # noqa: D301  \b is click's mark for "do not rewrap"
     api, helm = connect_with_helm(cluster, helm_binary)
     result = uninstall(name, api, helm, delete_storage=delete_storage)
     for claim in result.kept_claims:
