@@ -43,7 +43,8 @@ def status(name: str, cluster: ProxyingObjects, progress: Progress, *, watch_for
     snapshot = read_snapshot(cluster, name)
     if snapshot.deployment is None:
         raise NotFoundOrRefused(
-            f"there is no release {name} in namespace {cluster.namespace}", "check -n, or make one: install NAME IMAGE"
+            f"there is no release {name} in namespace {cluster.namespace}",
+            "check -n, or make one: kubectl modelcar install NAME IMAGE",
         )
     stages = stages_of(snapshot)
     if watch_for is not None:

@@ -68,4 +68,7 @@ class TestStatus:
         """A name that nothing has."""
         with pytest.raises(NotFoundOrRefused) as caught:
             status("x", cluster, Watcher())
-        assert caught.value.message == "there is no release x in namespace models"
+        assert (caught.value.message, caught.value.hint) == (
+            "there is no release x in namespace models",
+            "check -n, or make one: kubectl modelcar install NAME IMAGE",
+        )

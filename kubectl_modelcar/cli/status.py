@@ -38,8 +38,8 @@ def _text(result: Status) -> str:
     lines = [table(("STAGE", "STATE", "DETAIL"), rows)]
     if result.is_ready:
         lines += ["", f"Chat: {command_name()} chat {result.name} -n {result.namespace}"]
-    lines += [f"Hint: {stage.name}: {stage.hint}" for stage in result.stages if stage.hint]
-    return "\n".join(lines)
+    hints = [f"Hint: {stage.name}: {stage.hint}" for stage in result.stages if stage.hint]
+    return "\n".join([*lines, *(hint.replace("kubectl modelcar", command_name()) for hint in hints)])
 
 
 def _json(result: Status) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _OUR_WORDS: tuple[tuple[str, type[ModelcarError], str], ...] = (
     (
         "has no deployed releases",
         ClusterFailure,
-        "the first install failed; uninstall {name} (the claim stays), then install again",
+        "the first install failed: kubectl modelcar uninstall {name} -n {ns} (the claim stays), then install again",
     ),
     (
         "cannot be imported into the current release",
@@ -37,7 +37,7 @@ _OUR_WORDS: tuple[tuple[str, type[ModelcarError], str], ...] = (
     (
         "only dynamically provisioned pvc can be resized",
         ClusterFailure,
-        "the claim's storage class cannot grow it; uninstall {name} --delete-storage, then install again",
+        "kubectl modelcar uninstall {name} -n {ns} --delete-storage, then install again",
     ),
     ("cluster unreachable", NetworkGaveUp, "is it up? check VPN and proxy too"),
     ("exceeded quota", ClusterFailure, "free some of the quota of namespace {ns}, or ask for less"),

@@ -102,7 +102,8 @@ def _claim(snapshot: Snapshot) -> Stage:
         size = (status.get("capacity") or {}).get("storage") or ""
         return Stage(_CLAIM, "done", f"{name}, {size}" if size else name)
     if status.get("phase") == "Lost":
-        return Stage(_CLAIM, "failed", f"the volume of {name} is gone", "uninstall with --delete-storage and install")
+        way_out = "kubectl modelcar uninstall NAME --delete-storage, then install again"
+        return Stage(_CLAIM, "failed", f"the volume of {name} is gone", way_out)
     return _unbound(snapshot, claim)
 
 

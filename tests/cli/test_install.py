@@ -422,6 +422,14 @@ class TestStatus:
         )
 
     @pytest.mark.usefixtures("ready")
+    def test_hint(self, invoke, kube):
+        """A way out is written as it can be typed here."""
+        kube.add("persistentvolumeclaims", claim(phase="Lost"))
+        assert invoke("status", "g").out.splitlines()[-1] == (
+            "Hint: claim: kubectl-modelcar uninstall NAME --delete-storage, then install again"
+        )
+
+    @pytest.mark.usefixtures("ready")
     def test_watch(self, invoke):
         """The stages are told as they come, and the table at the end."""
         done = invoke("status", "g", "-w")

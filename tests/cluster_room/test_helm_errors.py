@@ -47,6 +47,35 @@ CASES = [
         id="unreachable",
     ),
     pytest.param(
+        'Error: "g" has no deployed releases',
+        ClusterFailure,
+        'cannot install g: helm says: "g" has no deployed releases',
+        "the first install failed: kubectl modelcar uninstall g -n models (the claim stays), then install again",
+        id="no release to upgrade",
+    ),
+    pytest.param(
+        "Error: cannot patch: only dynamically provisioned pvc can be resized",
+        ClusterFailure,
+        "cannot install g: helm says: cannot patch: only dynamically provisioned pvc can be resized",
+        "kubectl modelcar uninstall g -n models --delete-storage, then install again",
+        id="a claim that cannot grow",
+    ),
+    pytest.param(
+        "Error: failed to parse /a: b.yaml: cannot unmarshal yaml document: error converting YAML to JSON: yaml: x",
+        InvalidInput,
+        "the values file /a cannot be understood: b.yaml: cannot unmarshal yaml document: error converting YAML to "
+        "JSON: yaml: x",
+        "correct it; it has to be YAML",
+        id="a file that is no YAML",
+    ),
+    pytest.param(
+        'Error: failed parsing --set data: key "x" has no value',
+        InvalidInput,
+        'a --set cannot be understood: key "x" has no value',
+        "write it like server.port=9000",
+        id="a bad --set",
+    ),
+    pytest.param(
         "Error: something\x1b[31m new",
         ClusterFailure,
         "cannot install g in namespace models: helm says: something\\x1b[31m new",
