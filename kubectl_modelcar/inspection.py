@@ -93,13 +93,13 @@ def inspect(image: ModelImage) -> Inspection:
         )
     holding = {file.layer for file in files}
     config = image.config()
-    notes = {**_labels(config), **manifest.annotations}
+    facts, notes = _texts(config), {**_labels(config), **manifest.annotations}
     return Inspection(
         location=image.location,
         digest=manifest.digest,
         media_type=manifest.media_type,
-        platform=f"{config['os']}/{config['architecture']}" if {"os", "architecture"} <= set(config) else None,
-        created=notes.get(CREATED) or config.get("created"),
+        platform=f"{facts['os']}/{facts['architecture']}" if {"os", "architecture"} <= set(facts) else None,
+        created=notes.get(CREATED) or facts.get("created"),
         source=notes.get("org.opencontainers.image.source"),
         revision=notes.get("org.opencontainers.image.revision"),
         licence=notes.get("org.opencontainers.image.licenses"),
@@ -114,8 +114,13 @@ def inspect(image: ModelImage) -> Inspection:
 
 def _labels(config: Mapping[str, Any]) -> Mapping[str, str]:
     run = config.get("config")
-    labels = run.get("Labels") if isinstance(run, dict) else None
-    return labels if isinstance(labels, dict) else {}
+    return _texts(run.get("Labels")) if isinstance(run, dict) else {}
+
+
+def _texts(data: object) -> Mapping[str, str]:
+    """Return what is text of a JSON object that may be anything."""
+    pairs = data.items() if isinstance(data, Mapping) else ()
+    return {key: value for key, value in pairs if isinstance(value, str)}
 
 
 def _base(notes: Mapping[str, str], *, remembers: bool) -> str | None:
