@@ -422,11 +422,12 @@ class TestStatus:
         )
 
     @pytest.mark.usefixtures("ready")
-    def test_hint(self, invoke, kube):
+    def test_hint(self, invoke, kube, monkeypatch):
         """A way out is written as it can be typed here."""
+        monkeypatch.setenv("KUBECTL_PATH", "/usr/bin/oc")
         kube.add("persistentvolumeclaims", claim(phase="Lost"))
         assert invoke("status", "g").out.splitlines()[-1] == (
-            "Hint: claim: kubectl-modelcar uninstall NAME --delete-storage, then install again"
+            "Hint: claim: oc modelcar uninstall NAME --delete-storage, then install again"
         )
 
     @pytest.mark.usefixtures("ready")

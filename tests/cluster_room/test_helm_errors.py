@@ -61,9 +61,9 @@ CASES = [
         id="a claim that cannot grow",
     ),
     pytest.param(
-        "Error: failed to parse /a: b.yaml: cannot unmarshal yaml document: error converting YAML to JSON: yaml: x",
+        "Error: failed to parse /a.yaml: cannot unmarshal yaml document: error converting YAML to JSON: yaml: x",
         InvalidInput,
-        "the values file /a cannot be understood: b.yaml: cannot unmarshal yaml document: error converting YAML to "
+        "the values file /a.yaml cannot be understood: cannot unmarshal yaml document: error converting YAML to "
         "JSON: yaml: x",
         "correct it; it has to be YAML",
         id="a file that is no YAML",
