@@ -1,9 +1,6 @@
-"""Tests of a model in a repository of the Hub: the real client against a Hub on loopback."""
+"""Tests of a repository of the Hub as a source: what is listed, and what is refused."""
 
 import hashlib
-import itertools
-import random
-import time
 
 import pytest
 
@@ -16,41 +13,10 @@ from kubectl_modelcar.errors import (
     NotFoundOrRefused,
 )
 from kubectl_modelcar.image import ModelFile
-from kubectl_modelcar.source import Origin, Selection, open_source
-from tests.fakes.hub import TOKEN, Repository
+from kubectl_modelcar.source import Origin, open_source
+from tests.fakes.hub import Repository
 from tests.fakes.registry import Fault
-
-WEIGHTS = random.Random(1).randbytes(3 * 2**20 + 7)  # noqa: S311  bytes that do not repeat
-FILES = {"README.md": b"# Model", "config.json": b"{}", "w.safetensors": WEIGHTS, "image.png": b"png"}
-LISTING = r"^/api/models/"
-
-
-@pytest.fixture
-def commit(hub):
-    """A repository with one commit."""
-    commit = hub.commit("org/m", FILES)
-    hub.repositories["org/m"].card = {"license": "apache-2.0"}
-    return commit
-
-
-@pytest.fixture
-def waits(monkeypatch):
-    """The seconds that were waited, without waiting them."""
-    waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)
-    return waits
-
-
-def listing(source=None, **selection):
-    return (source or open_source("org/m")).listing(Selection(**selection))
-
-
-def opened(hub, path):
-    """A source that was listed, the file of this path, and a log without the listing."""
-    source = open_source("org/m")
-    (file,) = (file for file in listing(source).files if file.path == path)
-    hub.log.clear()
-    return source, file
+from tests.source.hub_model import LISTING, WEIGHTS, listing, opened
 
 
 class TestListing:
@@ -308,155 +274,3 @@ class TestRefusals:
             "cannot list org/m@main: HF_HUB_OFFLINE is set",
             "unset it, or push a folder",
         )
-
-
-class TestReading:
-    """The bytes, through what a network does to them."""
-
-    @pytest.mark.parametrize("path", ["config.json", "w.safetensors"])
-    def test_all(self, hub, commit, path):
-        """From git and from the storage."""
-        del commit
-        source, file = opened(hub, path)
-        assert b"".join(source.chunks(file)) == FILES[path]
-
-    @pytest.mark.parametrize("path", ["README.md", "w.safetensors"])
-    def test_part(self, hub, commit, path):
-        """A part of a file, at most up to its end; beyond it nothing is asked."""
-        del commit
-        source, file = opened(hub, path)
-        assert source.read(file, 3, 2) == FILES[path][3:5]
-        assert source.read(file, file.size - 1, 100) == FILES[path][-1:]
-        hub.log.clear()
-        assert (source.read(file, file.size, 1), source.read(file, 0, 0), hub.log) == (b"", b"", [])
-
-    def test_part_of_a_server_without_ranges(self, hub, commit):
-        """It sends everything; the part is cut out, and the rest is not read."""
-        del commit
-        source, file = opened(hub, "w.safetensors")
-        hub.faults.append(Fault(path="response-content", ignore_range=True, cut_after=2_000_000, times=-1))
-        assert source.read(file, 1000, 50) == WEIGHTS[1000:1050]
-
-    def test_empty_file(self, hub):
-        """Nothing is asked for nothing."""
-        hub.commit("org/m", {"empty.txt": b""})
-        source, file = opened(hub, "empty.txt")
-        assert (list(source.chunks(file)), hub.log) == ([], [])
-
-    def test_cut(self, hub, commit, waits):
-        """Goes on at the byte where it broke: nothing twice, nothing left out."""
-        del commit
-        source, file = opened(hub, "w.safetensors")
-        hub.faults += [Fault(path="response-content", cut_after=at) for at in (1_000_000, 500_000, 1)]
-        assert b"".join(source.chunks(file)) == WEIGHTS
-        assert [request.headers.get("range") for request in hub.cdn_log] == [
-            None,
-            "bytes=1000000-",
-            "bytes=1500000-",
-            "bytes=1500001-",
-        ]
-        assert len(waits) == 3
-
-    def test_cut_of_a_server_without_ranges(self, hub, commit, waits):
-        """It starts over; what is there already is skipped."""
-        del commit, waits
-        source, file = opened(hub, "w.safetensors")
-        hub.faults += [
-            Fault(path="response-content", cut_after=1_000_000),
-            Fault(path="response-content", ignore_range=True),
-        ]
-        assert b"".join(source.chunks(file)) == WEIGHTS
-
-    def test_cut_often_but_never_at_once(self, hub, commit, waits):
-        """As long as bytes come, it goes on."""
-        del commit, waits
-        source, file = opened(hub, "w.safetensors")
-        hub.faults.append(Fault(path="response-content", cut_after=400_000, times=7))
-        assert b"".join(source.chunks(file)) == WEIGHTS
-
-    def test_cut_again_and_again(self, hub, commit, waits):
-        """Without a new byte five times are enough, further and further apart."""
-        del commit
-        source, file = opened(hub, "w.safetensors")
-        hub.faults.append(Fault(path="response-content", cut_after=0, times=-1))
-        with pytest.raises(NetworkGaveUp) as caught:
-            list(source.chunks(file))
-        assert "cannot read w.safetensors of org/m@main" in caught.value.message
-        assert (len(hub.cdn_log), len(waits)) == (5, 4)
-        assert all(wait <= 0.5 * 2**number for number, wait in enumerate(waits))
-
-    @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
-    def test_busy(self, hub, commit, waits, code):
-        """Waits as long as it is told to."""
-        del commit
-        source, file = opened(hub, "w.safetensors")
-        hub.faults.append(Fault(path="/resolve/", status=code, headers={"Retry-After": "7"}, times=2))
-        assert b"".join(source.chunks(file)) == WEIGHTS
-        assert waits == [7, 7]
-
-    def test_busy_when_listing_and_reading_headers(self, hub, commit, waits):
-        """The first requests are as patient as the last."""
-        del commit
-        hub.faults.append(Fault(path="/revision/", status=503, headers={"Retry-After": "3"}))
-        source, file = opened(hub, "w.safetensors")
-        hub.faults.append(Fault(path="/resolve/", status=429, headers={"Retry-After": "4"}))
-        assert (source.read(file, 0, 8), waits) == (WEIGHTS[:8], [3, 4])
-
-    @pytest.mark.parametrize(
-        ("after", "requests"), [pytest.param("301", 1, id="too long"), pytest.param("1", 5, id="for ever")]
-    )
-    def test_too_busy(self, hub, commit, waits, after, requests):
-        """Nobody waits for hours."""
-        del commit, waits
-        hub.faults.append(Fault(path="/revision/", status=429, headers={"Retry-After": after}, times=-1))
-        with pytest.raises(NetworkGaveUp) as caught:
-            listing()
-        assert (caught.value.message, caught.value.hint) == (
-            "cannot list org/m@main: the Hub answered HTTP 429",
-            "try again later",
-        )
-        assert len(hub.requests("/revision/")) == requests
-
-    @pytest.mark.parametrize("promised", [len(WEIGHTS) - 1, len(WEIGHTS) + 1])
-    def test_other_size(self, hub, commit, promised):
-        """More or less than was listed is another file; what is too much is not handed on."""
-        del commit
-        source, file = opened(hub, "w.safetensors")
-        given = []
-        with pytest.raises(IntegrityFailure) as caught:
-            given.extend(len(chunk) for chunk in source.chunks(ModelFile(file.path, promised)))
-        assert caught.value.message == (
-            f"w.safetensors of org/m@main is {len(WEIGHTS)} bytes where the Hub promised {promised}"
-        )
-        assert sum(given) <= promised
-
-
-class TestToken:
-    """The token is for the Hub alone."""
-
-    @pytest.fixture(autouse=True)
-    def token(self, hub, commit, monkeypatch):
-        del commit
-        hub.repositories["org/m"].private = True
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-
-    def test_never_at_the_storage(self, hub):
-        """It is of another origin, and its addresses are signed."""
-        source, file = opened(hub, "w.safetensors")
-        assert b"".join(source.chunks(file)) == WEIGHTS
-        assert source.read(file, 8, 8) == WEIGHTS[8:16]
-        assert {request.headers["authorization"] for request in hub.log} == {f"Bearer {TOKEN}"}
-        assert [set(request.headers) & {"authorization", "cookie"} for request in hub.cdn_log] == [set()] * 2
-
-    def test_from_the_client_s_own_file(self, monkeypatch, sealed):
-        """`hf auth login` writes it."""
-        monkeypatch.delenv("HF_TOKEN")
-        (sealed / "hf").mkdir()
-        (sealed / "hf" / "token").write_text(TOKEN)
-        assert len(listing().files) == 3
-
-    def test_content_is_asked_for_as_it_is(self, hub):
-        """A compressed answer would have other bytes and no ranges."""
-        source, file = opened(hub, "w.safetensors")
-        next(source.chunks(file))
-        assert {request.headers["accept-encoding"] for request in itertools.chain(hub.log, hub.cdn_log)} == {"identity"}

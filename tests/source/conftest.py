@@ -1,0 +1,23 @@
+"""What the tests of sources share."""
+
+import time
+
+import pytest
+
+from tests.source.hub_model import FILES
+
+
+@pytest.fixture
+def commit(hub):
+    """A repository with one commit."""
+    commit = hub.commit("org/m", FILES)
+    hub.repositories["org/m"].card = {"license": "apache-2.0"}
+    return commit
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds that were waited, without waiting them."""
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
