@@ -296,13 +296,14 @@ def unpack(
     work = folder / f".partial-{_hex(manifest.digest)}"
     plan = _Plan(source, manifest, jobs, watch or _Unwatched(), durable=False)
     with _naming_local_failures(folder):
-        there = {path.name for path in folder.iterdir()} - {LOST_AND_FOUND} if folder.exists() else set()
-        if not work.exists() and any(not name.startswith(".partial-") for name in there):
-            raise PullError(LOCAL, f"unpacking to {folder}: the folder is not empty", "name a new or an empty folder")
         _make_folders(folder)
-        _remove_partials(folder, keep=work)
-        files = _fill(plan, work, folder)
-        shutil.rmtree(work)
+        with _alone_in(folder):
+            there = {path.name for path in folder.iterdir()} - {LOST_AND_FOUND}
+            if not work.exists() and any(not name.startswith(".partial-") for name in there):
+                raise PullError(LOCAL, f"unpacking to {folder}: the folder is not empty", "name a new or empty folder")
+            _remove_partials(folder, keep=work)
+            files = _fill(plan, work, folder)
+            shutil.rmtree(work)
     return files
 
 
@@ -442,8 +443,9 @@ def _title(layer: Descriptor) -> str:
 
 def _label(layer: Descriptor) -> str:
     listed = _listed(layer)
-    named = listed[0].path if listed and len(listed) == 1 else _title(layer)
-    return named or layer.digest[:19]
+    if not listed:
+        return _title(layer) or layer.digest[:19]
+    return listed[0].path if len(listed) == 1 else f"{listed[0].path} and {len(listed) - 1} more"
 
 
 def _listed(layer: Descriptor) -> tuple[File, ...] | None:
@@ -1023,6 +1025,22 @@ def _locked(volume: Path, watch: Watch) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 watch.end(waiting, "exists")
         yield
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a user's folder for this process; its own descriptor is locked, so that no file is left in it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a filesystem without locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                hint = "wait for it, or name another folder"
+                raise PullError(LOCAL, f"unpacking to {folder}: another pull is writing there", hint) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kubectl_modelcar import __version__
 from kubectl_modelcar.cli.commands import Commands
 from kubectl_modelcar.cli.invocation import command_name
 from kubectl_modelcar.cli.options import VERBOSE
@@ -22,6 +23,7 @@ BUG = 1
 COMPLETE = "_KUBECTL_MODELCAR_COMPLETE"  # where completion scripts put what they ask
 
 
+@click.version_option(__version__, message="%(version)s")
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def root() -> None:
     """Take a language model from Hugging Face to an OCI image, to a running vLLM server, to an answer.
@@ -79,6 +81,9 @@ def _explain(name: str, error: Exception) -> int:
             # Below this floor nobody knows by which name we were called.
             _complain(error.message, error.hint and error.hint.replace("kubectl modelcar", name))
             return error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message())
+            return 0
         case click.ClickException():
             context: click.Context | None = getattr(error, "ctx", None)
             _complain(error.format_message(), f"{context.command_path if context else name} --help shows what it takes")

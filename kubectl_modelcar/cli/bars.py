@@ -36,8 +36,7 @@ class Bars:
         self._stages: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> Self:
-        self._progress.start()
-        return self
+        return self  # the live area begins with what there is to show
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -47,6 +46,7 @@ class Bars:
     def begin(self, name: str, total: int) -> None:
         """Show a bar, or set the one there is back to its start."""
         with self._lock:
+            self._progress.start()
             if name in self._tasks:
                 self._progress.reset(self._tasks[name], total=total)
             else:
@@ -64,6 +64,7 @@ class Bars:
             task = self._tasks.pop(name, None)
             if task is not None:
                 self._progress.remove_task(task)
+                self._progress.refresh()  # now, or the bar of something finished stays on the screen
             self._console.print(f"{_MARKS['done']} {_safe(name)} [dim]{outcome}[/]")
 
     def stage(self, name: str, state: str, detail: str = "") -> None:
@@ -77,6 +78,7 @@ class Bars:
                 self._progress.remove_task(self._live)
                 self._live = None
             if state == "waiting":
+                self._progress.start()
                 self._live = self._progress.add_task(line, total=None)
             else:
                 self._console.print(line)

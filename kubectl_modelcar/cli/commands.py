@@ -1,5 +1,6 @@
 """The commands by name, with the line that help shows; a command's own module is imported when it runs."""
 
+import difflib
 import importlib
 
 import click
@@ -32,6 +33,15 @@ class Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"kubectl_modelcar.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may be meant."""
+        close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and close and not args[0].startswith("-"):
+            raise click.UsageError(f"No such command '{args[0]}'. Did you mean {close[0]}?", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""

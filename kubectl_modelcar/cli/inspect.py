@@ -68,7 +68,9 @@ def _json(found: Inspection) -> dict[str, Any]:
         "licence": found.licence,
         "base": found.base,
         "files": [
-            {"path": file.path, "bytes": file.size, "layer": file.layer, "sha256": file.sha256} for file in found.files
+            {"path": file.path, "bytes": file.size, "layer": file.layer}
+            | ({"sha256": file.sha256} if file.sha256 else {})
+            for file in found.files
         ],
         "layers": [
             {"digest": layer.digest, "mediaType": layer.media_type, "bytes": layer.size, "model": layer.model}

@@ -3,10 +3,13 @@
 import functools
 import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
+
+from kubectl_modelcar.cli.output import CLOSE_DISPLAY
 
 VERBOSE = "kubectl_modelcar.verbose"
 Command = Callable[..., Any]
@@ -97,7 +100,9 @@ def progress_option(command: Command) -> Command:
         from kubectl_modelcar.cli.display import open_display  # noqa: PLC0415  rich, for commands that wait
 
         click.get_current_context().meta[VERBOSE] = verbose  # read where errors become text
-        with open_display("none" if quiet else progress_mode, color) as progress:
+        with ExitStack() as display:
+            progress = display.enter_context(open_display("none" if quiet else progress_mode, color))
+            click.get_current_context().meta[CLOSE_DISPLAY] = display.close  # a result is printed below it
             return command(progress=progress, **rest)
 
     return _stacked(

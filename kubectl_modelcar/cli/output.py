@@ -6,22 +6,43 @@ from typing import Any
 
 import click
 
+from kubectl_modelcar.errors import LocalFailure
 from kubectl_modelcar.text import escaped, one_line
+
+CLOSE_DISPLAY = "kubectl_modelcar.close_display"
 
 
 def emit(output: str, *, text: str, data: Mapping[str, Any], name: str | None = None) -> None:
-    """Print a result as text, json, yaml or name."""
+    """Print a result as text, json, yaml or name.
+
+    Raises LocalFailure when stdout does not take it.
+    """
+    context = click.get_current_context(silent=True)
+    if context:
+        context.meta.get(CLOSE_DISPLAY, lambda: None)()
+    try:
+        click.echo(_rendered(output, text, data, name))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LocalFailure(
+            f"the result cannot be written to stdout: {error.strerror}",
+            "the work itself is done; ask for the result again",
+        ) from error
+
+
+def _rendered(output: str, text: str, data: Mapping[str, Any], name: str | None) -> str:
     match output:
         case "json":
-            click.echo(json.dumps(data, indent=2))  # ASCII: nothing in it acts on a terminal
+            return json.dumps(data, indent=2)  # ASCII: nothing in it acts on a terminal
         case "yaml":
             import yaml  # noqa: PLC0415  only this format needs it
 
-            click.echo(yaml.safe_dump(dict(data), sort_keys=False), nl=False)  # ASCII, as JSON is
+            return yaml.safe_dump(dict(data), sort_keys=False).rstrip()  # ASCII, as JSON is
         case "name":
-            click.echo(name or text)
+            return name or text
         case _:
-            click.echo(escaped(text))
+            return escaped(text)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

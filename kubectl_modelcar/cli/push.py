@@ -9,11 +9,11 @@ import click
 from kubectl_modelcar.cli.options import output_option, progress_option, registry_options, split_values
 from kubectl_modelcar.cli.output import emit
 from kubectl_modelcar.errors import InvalidInput
-from kubectl_modelcar.image import Platform, parse_location
+from kubectl_modelcar.image import LayoutReference, Platform, parse_location
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.push import PushOptions, PushResult, push
 from kubectl_modelcar.registry import RegistryAccess, open_base, open_target, remembered_layers
-from kubectl_modelcar.source import Selection, open_source
+from kubectl_modelcar.source import FolderSource, Selection, open_source
 
 
 @click.command(name="push", short_help="Push a model as an image")
@@ -60,8 +60,11 @@ def command(
         platform=_platform(platform),
         created=_created(),
     )
+    opened = open_source(source, revision=revision)
+    if isinstance(location, LayoutReference) and isinstance(opened, FolderSource) and opened.holds(location.folder):
+        raise InvalidInput(f"the layout {location.folder} is inside the model's folder {source}", "name one outside it")
     result = push(
-        open_source(source, revision=revision),
+        opened,
         open_target(location, access),
         location,
         open_base(base, access, settings.platform),

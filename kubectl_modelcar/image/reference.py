@@ -5,7 +5,7 @@ Grammar: distribution-spec "Pulling manifests" (repository and tag), image-spec 
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from kubectl_modelcar.errors import InvalidInput
 from kubectl_modelcar.image.digest import DIGEST_PATTERN
@@ -60,20 +60,21 @@ class LayoutReference:
 
     folder: Path
     tag: str | None = None
+    digest: str | None = None
 
     def __str__(self) -> str:
-        """Return oci:FOLDER[:TAG]."""
-        return f"{_LAYOUT_PREFIX}{self.folder}" + (f":{self.tag}" if self.tag else "")
+        """Return oci:FOLDER[:TAG][@DIGEST]."""
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
     @property
     def name(self) -> str:
-        """oci:FOLDER, without the tag."""
+        """oci:FOLDER, without tag and digest."""
         return f"{_LAYOUT_PREFIX}{self.folder}"
 
     @property
     def target(self) -> str:
-        """The tag to look for; empty means the only image there is."""
-        return self.tag or ""
+        """What to look for: the digest, else the tag; empty means the only image there is."""
+        return self.digest or self.tag or ""
 
 
 Location = ImageReference | LayoutReference
@@ -84,37 +85,54 @@ def parse_location(text: str) -> Location:
 
     Raises InvalidInput naming every part that is wrong.
     """
+    if "://" in text:
+        raise InvalidInput(f"image {text!r} is no URL", _HINT)
     if text.startswith(_LAYOUT_PREFIX):
         return _parse_layout(text)
+    if text.startswith((".", "/", "~")):
+        raise InvalidInput(f"image {text!r} does not name its registry", f"an OCI layout is written oci:{text}")
     rest, digest = _split(text, "@")
     host, slash, path = rest.partition("/")
     if not slash or not _names_a_host(host):
         raise InvalidInput(f"image {text!r} does not name its registry", _HINT)
     repository, tag = _split(path, ":")
-    problems = [
-        *(["host " + repr(host)] if not _is_host(host) else []),
-        *(["repository " + repr(repository)] if not _is_repository(host, repository) else []),
-        *(["tag " + repr(tag)] if tag is not None and not _TAG.fullmatch(tag) else []),
-        *(["digest " + repr(digest)] if digest is not None and not DIGEST_PATTERN.fullmatch(digest) else []),
-    ]
-    if problems:
-        raise InvalidInput(f"image {text!r} is not valid: {', '.join(problems)}", _HINT)
+    _refuse(
+        text,
+        None if _is_host(host) else f"host {host!r}",
+        None if _is_repository(host, repository) else f"repository {repository!r}",
+        *_tag_and_digest(tag, digest),
+    )
     return ImageReference(host, repository, tag, digest)
 
 
 def _parse_layout(text: str) -> LayoutReference:
-    rest = text.removeprefix(_LAYOUT_PREFIX)
+    rest, digest = text.removeprefix(_LAYOUT_PREFIX), None
+    if "@sha256:" in rest:
+        rest, _, digest = rest.rpartition("@")
     folder, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:  # oci:/a:b/c has no tag
         folder, tag = rest, ""
-    problems = [
-        *(["the folder is missing"] if not folder else []),
-        *(["the folder holds a NUL"] if "\0" in folder else []),
-        *([f"tag {tag!r}"] if colon and "/" not in tag and folder != rest and not _TAG.fullmatch(tag) else []),
-    ]
-    if problems:
-        raise InvalidInput(f"image {text!r} is not valid: {', '.join(problems)}", _HINT)
-    return LayoutReference(Path(folder), tag or None)
+    _refuse(
+        text,
+        None if folder else "the folder is missing",
+        "the folder holds a NUL" if "\0" in folder else None,
+        f"folder {folder!r} with a colon in its name" if ":" in PurePath(folder).name else None,
+        *_tag_and_digest(tag if folder != rest else None, digest),
+    )
+    return LayoutReference(Path(folder), tag or None, digest)
+
+
+def _tag_and_digest(tag: str | None, digest: str | None) -> tuple[str | None, str | None]:
+    """Return what is wrong with each."""
+    return (
+        f"tag {tag!r}" if tag is not None and not _TAG.fullmatch(tag) else None,
+        f"digest {digest!r}" if digest is not None and not DIGEST_PATTERN.fullmatch(digest) else None,
+    )
+
+
+def _refuse(text: str, *problems: str | None) -> None:
+    if any(problems):
+        raise InvalidInput(f"image {text!r} is not valid: {', '.join(filter(None, problems))}", _HINT)
 
 
 def _split(text: str, mark: str) -> tuple[str, str | None]:

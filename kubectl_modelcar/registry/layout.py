@@ -46,8 +46,12 @@ class LayoutTarget:
             raise LocalFailure(f"cannot write {there}: permission denied", "name another folder: oci:FOLDER[:TAG]")
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether the layout holds the blob."""
-        return (self._blobs / digest.removeprefix("sha256:")).is_file()
+        """Tell whether the layout holds the blob, whole: a disk may have been full, or a copy cut."""
+        try:
+            with (self._blobs / digest.removeprefix("sha256:")).open("rb") as blob:
+                return f"sha256:{hashlib.file_digest(blob, 'sha256').hexdigest()}" == digest
+        except OSError:
+            return False
 
     def upload(self, name: str, size: int, chunks: Chunks, digest: str | None = None) -> str:
         """Write a blob of `size` bytes and return its digest."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubectl_modelcar.errors import InvalidInput, NotFoundOrRefused
+from kubectl_modelcar.errors import IntegrityFailure, InvalidInput, NotFoundOrRefused
 from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.source.folder import FolderSource
 from kubectl_modelcar.source.model import Listing, Origin
@@ -31,6 +31,7 @@ __all__ = [
 _HUB_PREFIX = "hf://"
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _HUB = re.compile(rf"(?P<repository>{_NAME}(?:/{_NAME})?)(?:@(?P<revision>[^@\s]+))?")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # git-lfs docs/spec.md
 _HINT = "write it as ORG/NAME[@REVISION] for the Hub, or as ./FOLDER or /FOLDER"
 
 
@@ -45,7 +46,8 @@ def open_source(text: str, *, revision: str | None = None) -> "FolderSource | Hu
         return FolderSource(Path(text).expanduser())
     match = _HUB.fullmatch(text.removeprefix(_HUB_PREFIX))
     if not match or (not text.startswith(_HUB_PREFIX) and "/" not in match["repository"]):
-        raise InvalidInput(f"source {text!r} is neither a folder nor a repository of the Hub", _HINT)
+        there = f"for the folder that is here write ./{text}" if text and Path(text).exists() else _HINT
+        raise InvalidInput(f"source {text!r} is neither a folder nor a repository of the Hub", there)
     if revision and match["revision"] and revision != match["revision"]:
         raise InvalidInput(f"two revisions were given: {match['revision']} and --revision {revision}")
 
@@ -60,7 +62,12 @@ def check_content(file: ModelFile, read: Callable[[int, int], bytes], *, allow_u
     Raises NotFoundOrRefused for a format that can run code when it is loaded (unless allowed), IntegrityFailure for a
     safetensors file whose header does not fit it.
     """
-    found = None if allow_unsafe else danger(file.path, read(0, min(HEAD, file.size)))
+    head = read(0, min(HEAD, file.size))
+    if head.startswith(_LFS_POINTER):
+        raise IntegrityFailure(
+            f"{file.path} is a Git LFS pointer and not the file itself", "run: git lfs pull, in the repository's folder"
+        )
+    found = None if allow_unsafe else danger(file.path, head)
     if found:
         raise NotFoundOrRefused(
             f"{file.path} is {found}: loading it can run code",

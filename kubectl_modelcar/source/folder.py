@@ -65,8 +65,12 @@ class FolderSource:
         except OSError as error:
             raise _unreadable(path, error) from error
 
-    def close(self) -> None:
-        """Nothing is held between reads."""
+    def holds(self, place: Path) -> bool:
+        """Tell whether `place` is inside the folder."""
+        return place.resolve().is_relative_to(self._folder.resolve())
+
+    def stop(self) -> None:
+        """Do nothing: reading a folder waits for nobody."""
 
     def _walk(self) -> Iterator[tuple[str, Path]]:
         if not self._folder.is_dir():
@@ -117,7 +121,8 @@ def _raise(error: OSError) -> None:
 
 
 def _irregular(path: Path) -> LocalFailure:
-    return LocalFailure(f"{path} is not a regular file", "leave it out with --exclude")
+    what = "is not a regular file" if path.exists() else "is a link to nowhere"
+    return LocalFailure(f"{path} {what}", "leave it out with --exclude")
 
 
 def _unreadable(path: Path, error: OSError) -> LocalFailure:

@@ -2,7 +2,8 @@
 
 import os
 import random
-import time
+import re
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)  # seconds; idle, not total
 _ATTEMPTS = 5  # in a row without a new byte
 _LONGEST_WAIT = 300.0  # seconds of Retry-After that are still worth waiting for
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # runtimes do not start an image with another one
 _T = TypeVar("_T")
 
 
@@ -67,6 +69,7 @@ class HubSource:
         self._model = model
         self._api = HfApi()
         self._commit = ""
+        self._stopped = threading.Event()
         self._headers = build_hf_headers(library_name="kubectl-modelcar") | {"Accept-Encoding": "identity"}
 
     def __str__(self) -> str:
@@ -79,7 +82,7 @@ class HubSource:
         Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp as the Hub answers, and IntegrityFailure for names that
         no folder can hold.
         """
-        info = _persist(self._info)
+        info = self._persist(self._info)
         if not info.sha:
             raise NetworkGaveUp(f"cannot list {self._model}: the Hub named no commit")
         self._commit = info.sha
@@ -101,7 +104,7 @@ class HubSource:
                 break
             except NetworkGaveUp as error:
                 failed = 0 if done > before else failed
-                _wait_or_raise(error, failed)
+                self._wait_or_raise(error, failed)
                 failed += 1
         if done != file.size:
             raise IntegrityFailure(f"{file.path} of {self._model} is {done} bytes where the Hub promised {file.size}")
@@ -110,10 +113,37 @@ class HubSource:
         """Return up to `length` bytes of `file` from `offset`."""
         if not length or offset >= file.size:
             return b""
-        return _persist(lambda: self._read(file, offset, length))
+        return self._persist(lambda: self._read(file, offset, length))
 
-    def close(self) -> None:
-        """Nothing of our own is held; the Hub client keeps its connections."""
+    def stop(self) -> None:
+        """End all waits between attempts: what is read is no longer wanted."""
+        self._stopped.set()
+
+    def _persist(self, attempt: Callable[[], _T]) -> _T:
+        """Return what `attempt` returns, after as many attempts as are worth it."""
+        failed = 0
+        while True:
+            try:
+                return attempt()
+            except NetworkGaveUp as error:
+                self._wait_or_raise(error, failed)
+                failed += 1
+
+    def _wait_or_raise(self, error: NetworkGaveUp, failed: int) -> None:
+        """Wait before the next attempt; raise `error` after too many, or when another one cannot help."""
+        cause = error.__cause__
+        headers = cause.response.headers if isinstance(cause, HfHubHTTPError) else {}
+        asked = headers.get("Retry-After", "")
+        wait = float(asked) if asked.isdecimal() else random.uniform(0, 0.5 * 2**failed)  # noqa: S311  jitter, no secret
+        # A name that is not known, a port that is closed and a certificate that is not trusted stay so.
+        stays = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
+        passes = isinstance(cause, HfHubHTTPError | httpx2.TransportError) and not stays
+        if not passes or wait > _LONGEST_WAIT or failed + 1 >= _ATTEMPTS or self.pause(wait):
+            raise error
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, and tell whether the source was stopped meanwhile."""
+        return self._stopped.wait(seconds)
 
     def _info(self) -> ModelInfo:
         with _translated(f"list {self._model}", self._model):
@@ -176,36 +206,11 @@ class HubSource:
         except (HfHubHTTPError, httpx2.HTTPError, ValueError):
             return None  # a mirror without a history
         date = newest.get("date") if isinstance(newest, dict) else None
-        return f"{date[:19]}Z" if isinstance(date, str) else None
+        return f"{date[:19]}Z" if isinstance(date, str) and _DATE.fullmatch(date) else None
 
 
 def _lfs_digest(file: RepoSibling) -> str | None:
     return file.lfs["sha256"] if file.lfs else None
-
-
-def _persist(attempt: Callable[[], _T]) -> _T:
-    """Return what `attempt` returns, after as many attempts as are worth it."""
-    failed = 0
-    while True:
-        try:
-            return attempt()
-        except NetworkGaveUp as error:
-            _wait_or_raise(error, failed)
-            failed += 1
-
-
-def _wait_or_raise(error: NetworkGaveUp, failed: int) -> None:
-    """Wait before the next attempt; raise `error` after too many, or when another one cannot help."""
-    cause = error.__cause__
-    headers = cause.response.headers if isinstance(cause, HfHubHTTPError) else {}
-    asked = headers.get("Retry-After", "")
-    wait = float(asked) if asked.isdecimal() else random.uniform(0, 0.5 * 2**failed)  # noqa: S311  jitter, no secret
-    # A name that is not known, a port that is closed and a certificate that is not trusted stay so.
-    stays = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
-    passes = isinstance(cause, HfHubHTTPError | httpx2.TransportError) and not stays
-    if not passes or wait > _LONGEST_WAIT or failed + 1 >= _ATTEMPTS:
-        raise error
-    time.sleep(wait)
 
 
 @contextmanager

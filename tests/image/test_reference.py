@@ -37,6 +37,20 @@ class TestGood:
             pytest.param("oci:m:v1", LayoutReference(Path("m"), "v1"), id="layout with a tag"),
             pytest.param("oci:/a:b/c", LayoutReference(Path("/a:b/c")), id="layout with a colon in a folder"),
             pytest.param("oci:./m:latest", LayoutReference(Path("m"), "latest"), id="layout relative"),
+            pytest.param(
+                "oci:m@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                LayoutReference(
+                    Path("m"), None, "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                ),
+                id="layout with a digest",
+            ),
+            pytest.param(
+                "oci:m:1@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                LayoutReference(
+                    Path("m"), "1", "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                ),
+                id="layout with both",
+            ),
         ],
     )
     def test_parse(self, text, expected):
@@ -95,7 +109,9 @@ class TestBad:
             pytest.param("quay.io/m@", "is not valid: digest ''", id="empty digest"),
             pytest.param("quay.io/m@sha256:12", "is not valid: digest 'sha256:12'", id="short digest"),
             pytest.param("quay.io/m@md5:12", "is not valid: digest 'md5:12'", id="other algorithm"),
-            pytest.param("https://quay.io/m", "is not valid: host 'https:', repository '/quay.io/m'", id="URL"),
+            pytest.param("https://quay.io/m", "is no URL", id="URL"),
+            pytest.param("oci://quay.io/m", "is no URL", id="helm's way to say a registry"),
+            pytest.param("oci:m:v1:v2", "is not valid: folder 'm:v1' with a colon in its name", id="two tags"),
             pytest.param("user:pw@quay.io/m", "does not name its registry", id="credentials"),
             pytest.param("-a.b/m", "is not valid: host '-a.b'", id="host with a dash first"),
             pytest.param("a.b:0/m", "is not valid: host 'a.b:0'", id="port 0"),

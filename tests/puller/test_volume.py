@@ -399,3 +399,21 @@ class TestUnpack:
         """A pod's volume outlives its node's crash; a user's command does not wait for the disk."""
         monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("synced"))
         puller.unpack(source(), puller.resolve(source(), image), tmp_path)
+
+    def test_two_unpacks_into_one_folder(self, registry, source, tmp_path):
+        """The second is told so, and the first is not disturbed."""
+        image = put(registry, ours({"config.json": b"x" * 1000}))
+        registry.faults.append(Fault("GET", "/blobs/", trickle=0.001))
+        resolved = puller.resolve(source(), image)
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(puller.unpack, source(), resolved, tmp_path / "m")
+            while not list(tmp_path.glob("m/.partial-*")):
+                time.sleep(0.01)
+            with pytest.raises(puller.PullError) as caught:
+                puller.unpack(source(), resolved, tmp_path / "m")
+            first.result()
+        assert (caught.value.exit_code, caught.value.message) == (
+            7,
+            f"unpacking to {tmp_path / 'm'}: another pull is writing there",
+        )
+        assert tree(tmp_path / "m") == {"config.json": b"x" * 1000}

@@ -267,3 +267,17 @@ def test_open_target(folder):
     """A layout reference opens a layout, without touching it."""
     assert type(open_target(LayoutReference(folder), RegistryAccess())) is LayoutTarget
     assert not folder.exists()
+
+
+class TestDamage:
+    """A disk that was full, a copy that was cut."""
+
+    @pytest.mark.parametrize("damage", [b"", b"{]"], ids=["cut", "flipped"])
+    def test_a_damaged_blob_is_not_there_and_is_replaced(self, folder, damage):
+        """`exists` is said of whole blobs alone."""
+        publish(folder)
+        made = target(folder)
+        (folder / "blobs" / "sha256" / CONFIG.digest.removeprefix("sha256:")).write_bytes(damage)
+        before = made.has_blob(CONFIG.digest)
+        made.upload("config", len(CONFIG.data), lambda: iter([CONFIG.data]), CONFIG.digest)
+        assert (before, made.has_blob(CONFIG.digest)) == (False, True)

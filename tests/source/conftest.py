@@ -1,7 +1,5 @@
 """What the tests of sources share."""
 
-import time
-
 import pytest
 
 from tests.source.hub_model import FILES
@@ -19,5 +17,5 @@ def commit(hub):
 def waits(monkeypatch):
     """The seconds that were waited, without waiting them."""
     waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr("kubectl_modelcar.source.hub.HubSource.pause", lambda _source, seconds: waits.append(seconds))
     return waits

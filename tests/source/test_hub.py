@@ -16,7 +16,7 @@ from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.source import Origin, open_source
 from tests.fakes.hub import Repository
 from tests.fakes.registry import Fault
-from tests.source.hub_model import LISTING, WEIGHTS, listing, opened
+from tests.source.hub_model import FILES, LISTING, WEIGHTS, listing, opened
 
 
 class TestListing:
@@ -63,6 +63,12 @@ class TestListing:
         """The date is then that of the repository."""
         del commit
         hub.faults.append(Fault(path="/commits/", status=404))
+        assert listing().origin.created == "2031-01-01T00:00:00Z"
+
+    @pytest.mark.parametrize("date", ["yesterday", "2025-06-01", "2025-06-01T12:00:00+02:00", ""])
+    def test_a_date_of_another_form(self, hub, date):
+        """Is none: no runtime starts an image with it."""
+        hub.commit("org/m", FILES, date=date)
         assert listing().origin.created == "2031-01-01T00:00:00Z"
 
     def test_a_mirror_without_sizes(self, hub, commit):

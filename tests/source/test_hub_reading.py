@@ -1,6 +1,8 @@
 """Tests of the bytes of a repository of the Hub: cut, resumed, bounded, and with the token where it belongs."""
 
 import itertools
+import threading
+import time
 
 import pytest
 
@@ -133,6 +135,23 @@ class TestReading:
             f"w.safetensors of org/m@main is {len(WEIGHTS)} bytes where the Hub promised {promised}"
         )
         assert sum(given) <= promised
+
+
+class TestStop:
+    """A push that failed elsewhere."""
+
+    def test_no_wait_goes_on(self, hub, commit):
+        """The Hub asked for five minutes; nobody wants the bytes any more."""
+        del commit
+        source, file = opened(hub, "w.safetensors")
+        hub.faults.append(Fault(path="/resolve/", status=503, headers={"Retry-After": "300"}, times=-1))
+        started = time.monotonic()
+        stopper = threading.Timer(0.2, source.stop)
+        stopper.start()
+        with pytest.raises(NetworkGaveUp):
+            list(source.chunks(file))
+        stopper.join()
+        assert (time.monotonic() - started < 20, len(hub.log)) == (True, 1)
 
 
 class TestToken:
