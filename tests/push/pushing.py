@@ -53,6 +53,9 @@ class Counting:
         self.parts += len(data)
         return data
 
+    def stop(self):
+        self.inner.stop()
+
 
 @dataclass
 class Recording(Silent):

@@ -32,7 +32,7 @@ class Failing:
 
     def __init__(self):
         self.under_way = threading.Barrier(3, timeout=20)
-        self.given = 0
+        self.given, self.stopped = 0, False
 
     def listing(self, selection):
         del selection
@@ -52,6 +52,9 @@ class Failing:
             self.given += 1
             yield bytes(1 << 16)
             time.sleep(0.01)
+
+    def stop(self):
+        self.stopped = True
 
 
 class Stalling:
@@ -97,10 +100,10 @@ class TestAllOrNothing:
 
     def test_one_layer_fails_while_the_registry_stalls(self):
         """A target that takes nothing is told to end, and nothing is published."""
-        target = Stalling()
+        source, target = Failing(), Stalling()
         with pytest.raises(LocalFailure, match="the disk of b is gone"):
-            push(Failing(), target, parse_location("a.b/m:1"), OpenBase(BaseImage()), PushOptions())
-        assert (target.stopped.is_set(), target.published) == (True, False)
+            push(source, target, parse_location("a.b/m:1"), OpenBase(BaseImage()), PushOptions())
+        assert (source.stopped, target.stopped.is_set(), target.published) == (True, True, False)
 
     def test_a_file_changes_meanwhile(self, registry, folder):
         """A download that still goes on must not become an image."""
