@@ -5,6 +5,8 @@ import importlib
 
 import click
 
+from kubectl_modelcar.cli.invocation import command_name
+
 COMMANDS = {
     "push": "Push a model from Hugging Face or a folder as an image",
     "pull": "Pull an image into a plain model folder",
@@ -32,6 +34,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"kubectl_modelcar.cli.{cmd_name}").command
+        if command.help and command_name() == "oc modelcar":  # the examples of its help
+            command.help = command.help.replace("kubectl modelcar", "oc modelcar")
         return command
 
     def resolve_command(
