@@ -1,13 +1,20 @@
 """Pytest plugin: one real cluster for the whole run, and a fresh namespace for each test."""
 
 import secrets
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+import trustme
 
 from tests.cluster import Cluster, images
+from tests.cluster.router import DOMAIN
+from tests.tools import tool
 from tests.tools.errors import ToolError
 from tests.tools.requirement import unavailable
 
@@ -34,6 +41,29 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def server_image(cluster: Cluster) -> str:
     """Give the reference of the light real model server's image, in the cluster's registry."""
     return cluster.push(images.server, "server:1")
+
+
+@pytest.fixture(scope="session")
+def router(cluster: Cluster) -> Iterator[Path]:
+    """Run a router beside the cluster and give its log; the kubeconfig's authority vouches for it, as on OpenShift."""
+    pki, log = cluster.state / "pki", cluster.state / "log" / "router.log"
+    authority = trustme.CA.from_pem((pki / "ca.crt").read_bytes(), (pki / "ca.key").read_bytes())
+    certificate = pki / "router.pem"
+    certificate.touch(mode=0o600)
+    authority.issue_cert(f"*.{DOMAIN}").private_key_and_cert_chain_pem.write_to_path(certificate)
+    command = [sys.executable, "-m", "tests.cluster.router", tool("kubectl"), cluster.kubeconfig, certificate]
+    with log.open("w") as out:
+        process = subprocess.Popen(cluster.enter(command), stdout=out, stderr=out, cwd=Path(__file__).parents[2])
+    try:
+        end = time.monotonic() + 20
+        while "up" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield log
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture

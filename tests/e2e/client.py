@@ -36,6 +36,8 @@ class Terminal:
     home: Path
     namespace: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Names that only these commands know, to their addresses: there is no DNS for the cluster's Routes here."""
 
     def modelcar(self, *arguments: object, via: str = "kubectl", check: bool = True) -> Done:
         """Run `kubectl modelcar ...` (or `oc ...`) as a plugin of the real kubectl, from a shell as people do."""
@@ -60,7 +62,7 @@ class Terminal:
             **self.environment,
         }
         done = subprocess.run(
-            self.cluster.enter([str(part) for part in command]),
+            self.cluster.enter([*self._knowing_hosts(), *map(str, command)]),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
@@ -71,6 +73,14 @@ class Terminal:
         if check:
             assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return Done(done.returncode, done.stdout, done.stderr)
+
+    def _knowing_hosts(self) -> list[str]:
+        """Return what runs a command with an /etc/hosts of its own."""
+        if not self.hosts:
+            return []
+        file = self.home / "hosts"
+        file.write_text("".join(f"{address} {name}\n" for name, address in self.hosts.items()))
+        return ["unshare", "--mount", "bash", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(file)]
 
 
 def terminal(cluster: Cluster, home: Path, namespace: str) -> Terminal:

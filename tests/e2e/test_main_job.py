@@ -4,13 +4,18 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.cluster import Cluster
 from tests.cluster.cluster import HERE as CLUSTER
-from tests.cluster.cluster import PRIVATE_PASSWORD, PRIVATE_REGISTRY, PRIVATE_USER
+from tests.cluster.cluster import NODE_IP, PRIVATE_PASSWORD, PRIVATE_REGISTRY, PRIVATE_USER
+from tests.cluster.router import DOMAIN
 from tests.e2e.client import Terminal, terminal
+from tests.e2e.conftest import MODEL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.model, pytest.mark.real]
 
@@ -56,6 +61,12 @@ def until_routes_are(user: Terminal, *, allowed: bool) -> None:
         time.sleep(0.2)
 
 
+def blob_reads(cluster: Cluster) -> int:
+    """Count the model's blobs that the registry was asked for, by its own log."""
+    log = (cluster.state / "log" / "registry.log").read_text()
+    return log.count(f'"GET /v2/models/{MODEL}/blobs/')
+
+
 class TestInstalledRelease:
     """One release, looked at from all sides and then removed; the tests run in this order."""
 
@@ -86,8 +97,9 @@ class TestInstalledRelease:
         done = installed.helm("test", "demo", "--timeout", "2m")
         assert "Phase:          Succeeded" in done.out
 
-    def test_new_pod_pulls_nothing(self, installed: Terminal):
+    def test_new_pod_pulls_nothing(self, cluster: Cluster, installed: Terminal):
         """A pod that finds the model on the claim starts without a byte from the registry."""
+        reads = blob_reads(cluster)
         before = pod_of(installed)["metadata"]["name"]
         installed.kubectl("delete", "pod", before)
         ready(installed)
@@ -95,6 +107,7 @@ class TestInstalledRelease:
         log = installed.kubectl("logs", after, "-c", "puller").out
         assert before != after
         assert "already complete" in log
+        assert (reads > 0, blob_reads(cluster)) == (True, reads)
         assert chat(installed).strip() == ANSWER
 
     def test_installing_again_is_an_upgrade(self, installed: Terminal, install: Arguments):
@@ -149,16 +162,47 @@ class TestPlainHelm:
         return f"{service['clusterIP']}:{service['ports'][0]['port']}"
 
 
-class TestRestrictedV2:
-    """OpenShift's default rules."""
+class TestOpenShift:
+    """OpenShift's defaults: restricted-v2, a Route with TLS at the router, and an API key."""
 
-    def test_pods_run_under_a_random_uid(self, cluster: Cluster, home, openshift_namespace: str, install: Arguments):
-        """Neither the chart nor the CLI fixes a uid, so the namespace's own range is used for all containers."""
-        user = terminal(cluster, home, openshift_namespace)
-        user.modelcar(*install("demo", openshift_namespace, "--no-route"))
-        contexts = [c["securityContext"].get("runAsUser") for c in pod_of(user)["spec"]["containers"]]
-        assert contexts == [1000680000]
+    def test_install_and_chat_over_the_route(
+        self, cluster: Cluster, home: Path, openshift_namespace: str, install: Arguments, router: Path
+    ):
+        """Nothing is asked for but the model; the pod's uid is the namespace's, and all talk goes over the Route."""
+        host = f"demo-modelcar-{openshift_namespace}.{DOMAIN}"
+        user = replace(terminal(cluster, home, openshift_namespace), hosts={host: NODE_IP})
+        done = user.modelcar(*install("demo", openshift_namespace, "-o", "json")).json()
+        assert (done["via"], done["url"], done["apiKeySecret"]) == ("route", f"https://{host}/v1", "demo-api-key")
+        assert [c["securityContext"].get("runAsUser") for c in pod_of(user)["spec"]["containers"]] == [1000680000]
+        before = len(router.read_text().splitlines())
         assert chat(user).strip() == ANSWER
+        assert chat(user, "--ca-file", str(cluster.state / "pki" / "ca.crt")).strip() == ANSWER
+        went = [line.rpartition(" ")[0] for line in router.read_text().splitlines()[before:]]
+        assert went == [f"POST {host} /v1/chat/completions"] * 2
+        self.refusals(user, cluster, host)
+
+    def refusals(self, user: Terminal, cluster: Cluster, host: str) -> None:
+        """Have strangers, other paths and other authorities refused."""
+        secret = json.loads(user.kubectl("get", "secret", "demo-api-key", "-o", "json").out)
+        key = base64.b64decode(secret["data"]["api-key"]).decode()
+
+        def status(path: str, *more: str) -> str:
+            ask = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", cluster.state / "pki" / "ca.crt")
+            return user.run(*ask, *more, f"https://{host}{path}").out
+
+        bearer = ("-H", f"Authorization: Bearer {key}")
+        asked = [
+            status("/v1/models"),
+            status("/v1/models", *bearer),
+            status("/health", *bearer),
+            status("/v1x", *bearer),
+        ]
+        assert asked == ["401", "200", "503", "503"]
+        other = user.home / "other.pem"
+        trustme.CA().cert_pem.write_to_path(other)
+        refused = user.modelcar("chat", "demo", QUESTION, "-n", user.namespace, "--ca-file", other, check=False)
+        assert (refused.code, refused.out) == (5, "")
+        assert "cannot be trusted" in refused.err
 
 
 class TestPrivateRegistry:
@@ -243,11 +287,26 @@ class TestNames:
 class TestRefusals:
     """What a cluster can refuse, said before or instead of half an install."""
 
-    def test_unknown_namespace(self, user: Terminal, pushed: str):
-        """A namespace that is not there is named."""
-        done = user.modelcar("install", "demo", pushed, "--plain-http", "-n", "nowhere", check=False)
-        assert done.code in (3, 4)
-        assert "nowhere" in done.err
+    @pytest.mark.parametrize(
+        ("kubeconfig", "code", "error"),
+        [
+            (
+                "dev.kubeconfig",
+                3,
+                "cannot list persistentvolumeclaims in namespace nowhere: the cluster does not allow dev to",
+            ),
+            ("kubeconfig", 4, "cannot install demo: there is no namespace nowhere"),
+        ],
+        ids=["dev", "administrator"],
+    )
+    def test_unknown_namespace(  # noqa: PLR0917
+        self, cluster: Cluster, user: Terminal, pushed: str, kubeconfig: str, code: int, error: str
+    ):
+        """Who may not see that it is not there is told that he may do nothing in it."""
+        done = replace(user, environment={"KUBECONFIG": str(cluster.state / kubeconfig)}).modelcar(
+            "install", "demo", pushed, "--plain-http", "-n", "nowhere", check=False
+        )
+        assert (done.code, f"error: {error}" in done.err) == (code, True)
 
     def test_server_image_that_is_not_there(self, user: Terminal, install: Arguments):
         """An image that cannot be pulled ends the wait early, with the kubelet's own words."""
