@@ -19,7 +19,6 @@ from urllib.parse import urljoin, urlsplit
 import oras.container
 import oras.provider
 import requests
-import urllib3.exceptions
 
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
@@ -166,7 +165,7 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             answer = self._authorised(call)
         except requests.exceptions.SSLError as error:
             raise self._insecure(call, _innermost(error)) from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except requests.RequestException as error:
             raise self._silent(call, _innermost(error)) from error
         if answer.status not in call.accept:
             raise self._refused(call, answer)
@@ -197,8 +196,7 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             allow_redirects=call.method == "HEAD",
             stream=True,
         ) as response:
-            # Not iter_content: it does not give the connection of an empty answer back.
-            body = response.raw.read(_ERROR_BODY, decode_content=True)
+            body = next(response.iter_content(_ERROR_BODY), b"")
             self._answered = True
             return Answer(response.status_code, response.url, response.headers, body)
 

@@ -106,7 +106,7 @@ class TestTls:
                     connection.recv(1000)
                     connection.close()
 
-            thread = threading.Thread(target=hang_up)
+            thread = threading.Thread(target=hang_up, daemon=True)
             thread.start()
             location = parse_location(f"127.0.0.1:{listener.getsockname()[1]}/org/m:1")
             with pytest.raises(NetworkGaveUp) as caught:
@@ -147,7 +147,7 @@ class TestStalls:
         monkeypatch.setattr("kubectl_modelcar.registry.wire.IDLE", 5.0)
         data = bytes(16 << 20)
         with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            thread = threading.Thread(target=self.serve, args=(listener, 0.8))
+            thread = threading.Thread(target=self.serve, args=(listener, 0.8), daemon=True)
             thread.start()
             location = parse_location(f"127.0.0.1:{listener.getsockname()[1]}/org/m:1")
             there = RegistryTarget(location, RegistryAccess(plain_http=True))

@@ -165,6 +165,16 @@ class TestLogin:
             (token,) = registry.requests(path="^/token")
             assert (token.method, token.path) == ("POST", "/token")
 
+    def test_token_that_is_taken_back_without_a_word(self, log_in):
+        """A challenge need not say what was wrong: what was refused is not sent again."""
+        with FakeRegistry(auth="bearer") as registry:
+            log_in(registry.host)
+            there = target(registry)
+            there.prepare()
+            registry.tokens.clear()
+            registry.challenge = f'Bearer realm="{registry.realm}",service="fake"'
+            assert there.upload("w", len(BLOB), chunks()) == DIGEST
+
     def test_token_that_expires(self, log_in):
         """A long push outlives its token."""
         with FakeRegistry(auth="bearer") as registry:

@@ -1,6 +1,5 @@
 """Tests of what a registry refuses, of what may pass, and of being stopped."""
 
-import email.utils
 import json
 import socket
 import threading
@@ -13,6 +12,7 @@ from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGave
 from kubectl_modelcar.image import parse_location
 from kubectl_modelcar.registry import RegistryAccess
 from kubectl_modelcar.registry.upload import RegistryTarget
+from kubectl_modelcar.registry.wire import _retry_after
 from tests.fakes.registry import Fault
 from tests.registry.sending import (
     BLOB,
@@ -124,13 +124,28 @@ class TestPatience:
         target(registry).prepare()
         assert waits == [7, 7]
 
-    def test_date(self, registry, waits):
-        """Counts from the registry's clock, which may go wrong."""
-        until = email.utils.format_datetime(email.utils.parsedate_to_datetime("Thu, 01 Jan 2026 00:00:30 GMT"))
-        headers = {"Retry-After": until, "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}
-        registry.faults.append(Fault(method="POST", status=503, headers=headers))
-        target(registry).prepare()
-        assert waits in ([20.0], [0.0])
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            pytest.param({"Retry-After": "7"}, 7.0, id="seconds"),
+            pytest.param(
+                {"Retry-After": "Thu, 01 Jan 2026 00:00:30 GMT", "Date": "Thu, 01 Jan 2026 00:00:10 GMT"},
+                20.0,
+                id="a date, by the registry's own clock, which may go wrong",
+            ),
+            pytest.param(
+                {"Retry-After": "Thu, 01 Jan 2026 00:00:30 GMT", "Date": "Thu, 01 Jan 2026 00:00:40 GMT"},
+                0.0,
+                id="over",
+            ),
+            pytest.param({"Retry-After": "Thu, 01 Jan 2026 00:00:30 GMT"}, 0.0, id="a date without a clock"),
+            pytest.param({"Retry-After": "soon"}, None, id="nonsense"),
+            pytest.param({}, None, id="nothing"),
+        ],
+    )
+    def test_retry_after(self, headers, seconds):
+        """Both forms of RFC 9110 10.2.3."""
+        assert _retry_after(headers) == seconds
 
     @pytest.mark.parametrize("after", ["soon", "-5", ""])
     def test_nonsense(self, registry, waits, after):
