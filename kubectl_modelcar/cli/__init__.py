@@ -11,6 +11,7 @@ from kubectl_modelcar import __version__
 from kubectl_modelcar.cli.commands import Commands
 from kubectl_modelcar.cli.invocation import command_name
 from kubectl_modelcar.cli.options import VERBOSE
+from kubectl_modelcar.cli.output import forget_stdout
 from kubectl_modelcar.errors import ModelcarError
 from kubectl_modelcar.text import one_line
 
@@ -51,8 +52,7 @@ def run(arguments: list[str]) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output is gone; keep the interpreter's own flush at exit from saying so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_stdout()  # whoever read it is gone
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the edge: what nobody expected is a bug, and is said to be one
         if meta.get(VERBOSE):

@@ -1,7 +1,10 @@
 """Results go to stdout, in the format that was asked for; everything else goes to stderr."""
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,10 +28,17 @@ def emit(output: str, *, text: str, data: Mapping[str, Any], name: str | None = 
     except BrokenPipeError:
         raise
     except OSError as error:
+        forget_stdout()
         raise LocalFailure(
             f"the result cannot be written to stdout: {error.strerror}",
             "the work itself is done; ask for the result again",
         ) from error
+
+
+def forget_stdout() -> None:
+    """Keep the interpreter from writing at its end what stdout has not taken; it would leave with a code of its own."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _rendered(output: str, text: str, data: Mapping[str, Any], name: str | None) -> str:

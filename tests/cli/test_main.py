@@ -186,6 +186,13 @@ class TestStdout:
         os.close(write)
         assert done == (141, b"")
 
+    def test_full_disk(self):
+        """Exit code 7: the file that stdout is could not be written."""
+        with Path("/dev/full").open("wb") as full:
+            code, said = _run("version", stdout=full)
+        assert code == 7
+        assert said.startswith(b"error: the result cannot be written to stdout: No space left on device\nhint: ")
+
 
 def _run(*arguments, stdout):
     done = subprocess.run(

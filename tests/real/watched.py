@@ -1,6 +1,6 @@
 """Run the command line and write down, when it ends, its peak memory and the files that it opened for writing.
 
-python -m tests.real.watched REPORT ARGUMENTS...
+Usage: `python -m tests.real.watched REPORT ARGUMENTS...`.
 """
 
 import atexit
