@@ -88,7 +88,7 @@ def _created() -> str | None:
     if not text:
         return None
     if not text.isdecimal():
-        raise InvalidInput(f"SOURCE_DATE_EPOCH={text!r} is not a number of seconds")
+        raise InvalidInput(f"SOURCE_DATE_EPOCH={text!r} is not a number of seconds", "unset it, or correct it")
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(text)))
 
 

@@ -49,7 +49,9 @@ def open_source(text: str, *, revision: str | None = None) -> "FolderSource | Hu
         there = f"for the folder that is here write ./{text}" if text and Path(text).exists() else _HINT
         raise InvalidInput(f"source {text!r} is neither a folder nor a repository of the Hub", there)
     if revision and match["revision"] and revision != match["revision"]:
-        raise InvalidInput(f"two revisions were given: {match['revision']} and --revision {revision}")
+        raise InvalidInput(
+            f"two revisions were given: {match['revision']} and --revision {revision}", "keep one of them"
+        )
 
     from kubectl_modelcar.source.hub import HubModel, HubSource  # noqa: PLC0415  # 0.3 s that a folder need not wait for
 

@@ -107,7 +107,10 @@ class HubSource:
                 self._wait_or_raise(error, failed)
                 failed += 1
         if done != file.size:
-            raise IntegrityFailure(f"{file.path} of {self._model} is {done} bytes where the Hub promised {file.size}")
+            raise IntegrityFailure(
+                f"{file.path} of {self._model} is {done} bytes where the Hub promised {file.size}",
+                "try again, and report it to the repository's owner if it stays so",
+            )
 
     def read(self, file: ModelFile, offset: int, length: int) -> bytes:
         """Return up to `length` bytes of `file` from `offset`."""
@@ -184,7 +187,9 @@ class HubSource:
                 url = hf_hub_url(self._model.repository, path, revision=self._commit)
                 size = get_hf_file_metadata(url, timeout=60.0).size
         if size is None:
-            raise NetworkGaveUp(f"the Hub does not tell the size of {path} of {self._model}")
+            raise NetworkGaveUp(
+                f"the Hub does not tell the size of {path} of {self._model}", "check HF_ENDPOINT and the proxy"
+            )
         return size
 
     def _origin(self, info: ModelInfo) -> Origin:
@@ -261,7 +266,7 @@ def _explained(doing: str, model: HubModel, error: HfHubHTTPError) -> ModelcarEr
             "check the name (a folder is written ./NAME), and whether HF_TOKEN may read it",
         )
     if isinstance(error, EntryNotFoundError):
-        return NotFoundOrRefused(f"cannot {doing}: the Hub has no such file at this commit")
+        return NotFoundOrRefused(f"cannot {doing}: the Hub has no such file at this commit", f"see {page}/commits")
     if status in _TRANSIENT:
         return NetworkGaveUp(f"cannot {doing}: the Hub answered HTTP {status}", "try again later")
     return NotFoundOrRefused(f"cannot {doing}: the Hub answered HTTP {status}")

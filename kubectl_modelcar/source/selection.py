@@ -35,6 +35,7 @@ DEFAULT_PATTERNS = (
 _MISTRAL_WEIGHTS = "consolidated*.safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BROKEN_INDEX = "download it again, or leave it out with --exclude"
 _MAX_INDEX = 64 * 2**20  # bytes; the largest known one has 9 MB
 _NAMED = 5  # of many problems, how many an error names
 _MAX_COMPONENT = 255  # bytes; NAME_MAX of every Linux filesystem that holds volumes
@@ -92,13 +93,15 @@ def check_shards(paths: Sequence[str], read: Callable[[str], bytes], *, where: s
 
 def _weight_map(index: str, data: bytes) -> Mapping[str, str]:
     if len(data) > _MAX_INDEX:
-        raise IntegrityFailure(f"{index} is no safetensors index: it has {len(data)} bytes")
+        raise IntegrityFailure(f"{index} is no safetensors index: it has {len(data)} bytes", _BROKEN_INDEX)
     try:
         weight_map = json.loads(data)["weight_map"]
     except (ValueError, KeyError, TypeError, RecursionError):
         weight_map = None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
-        raise IntegrityFailure(f"{index} is no safetensors index: it has no weight_map of tensors to files")
+        raise IntegrityFailure(
+            f"{index} is no safetensors index: it has no weight_map of tensors to files", _BROKEN_INDEX
+        )
     return weight_map
 
 

@@ -112,12 +112,28 @@ class TestWhatWasTyped:
                 "kubectl modelcar push --help shows what it takes",
                 id="jobs",
             ),
+            pytest.param(
+                ("--revision", "v2"),
+                "two revisions were given: v1 and --revision v2",
+                "keep one of them",
+                id="two revisions",
+            ),
             pytest.param(("--base", "ubi"), "image 'ubi' does not name its registry", REFERENCE, id="base"),
         ],
     )
     def test_options(self, refused, image, options, error, hint):
         """Says which one."""
-        assert refused("push", "./model", image, "--plain-http", *options) == (2, error, hint)
+        source = "org/tiny@v1" if "--revision" in options else "./model"
+        assert refused("push", source, image, "--plain-http", *options) == (2, error, hint)
+
+    def test_source_date_epoch(self, refused, image, monkeypatch):
+        """Is a number."""
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
+        assert refused("push", "./model", image, "--plain-http") == (
+            2,
+            "SOURCE_DATE_EPOCH='today' is not a number of seconds",
+            "unset it, or correct it",
+        )
 
     def test_missing_argument(self, refused):
         """Says which one."""
