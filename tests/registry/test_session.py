@@ -4,7 +4,7 @@ import hashlib
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -63,11 +63,11 @@ class TestTls:
             monkeypatch.setenv(name, bundle)
             assert send(secure, insecure=True) == DIGEST
 
-    def test_curl_s_variable(self, secure, monkeypatch):
+    def test_curl_s_variable(self, secure, authority, monkeypatch):
         """Is curl's; that its file is not there is no matter of ours."""
         monkeypatch.setenv("CURL_CA_BUNDLE", "/nowhere/ca.pem")
-        with pytest.raises(NetworkGaveUp):
-            target(secure).prepare()
+        with authority.cert_pem.tempfile() as ca_file:
+            assert send(secure, ca_file=Path(ca_file)) == DIGEST
 
     def test_other_name(self, waits):
         """A good certificate of somebody else."""
@@ -111,45 +111,52 @@ class TestTls:
             location = parse_location(f"127.0.0.1:{listener.getsockname()[1]}/org/m:1")
             with pytest.raises(NetworkGaveUp) as caught:
                 RegistryTarget(location, RegistryAccess()).prepare()
-            thread.join()
+            thread.join(5)
         assert "ended the connection" in caught.value.message
         assert len(waits) == 3
+
+
+def read_head(connection):
+    """Return the head of a request."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n") and (byte := connection.recv(1)):
+        head += byte
+    return head
+
+
+def serve(listener, pause, *, keep):
+    """Answer a POST, take a PATCH's body after a pause, then a PUT; the first connection is kept or not."""
+    with ExitStack() as connections:
+        connection = connections.enter_context(closing(listener.accept()[0]))
+        read_head(connection)
+        more = b"" if keep else b"Connection: close\r\n"
+        connection.sendall(b"HTTP/1.1 202 Accepted\r\n" + more + b"Location: /up\r\nContent-Length: 0\r\n\r\n")
+        if not keep:
+            connection.shutdown(socket.SHUT_RDWR)
+            connection = connections.enter_context(closing(listener.accept()[0]))
+        head = read_head(connection)
+        time.sleep(pause)
+        left = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        while left and (part := connection.recv(min(left, 1 << 20))):
+            left -= len(part)
+        connection.sendall(b"HTTP/1.1 202 Accepted\r\nLocation: /up\r\nContent-Length: 0\r\n\r\n")
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
 
 class TestStalls:
     """A registry that takes no byte for a while."""
 
-    @staticmethod
-    def serve(listener, pause):
-        """Answer one POST, then take a PATCH's body after a pause, then the PUT."""
-        with closing(listener.accept()[0]) as connection:
-            TestStalls.read_head(connection)
-            connection.sendall(b"HTTP/1.1 202 Accepted\r\nLocation: /up\r\nContent-Length: 0\r\n\r\n")
-            head = TestStalls.read_head(connection)
-            time.sleep(pause)
-            left = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            while left and (part := connection.recv(min(left, 1 << 20))):
-                left -= len(part)
-            connection.sendall(b"HTTP/1.1 202 Accepted\r\nLocation: /up\r\nContent-Length: 0\r\n\r\n")
-            TestStalls.read_head(connection)
-            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
-
-    @staticmethod
-    def read_head(connection):
-        head = b""
-        while not head.endswith(b"\r\n\r\n") and (byte := connection.recv(1)):
-            head += byte
-        return head
-
-    def test_longer_than_a_connection_may_take(self, monkeypatch):
+    @pytest.mark.parametrize("keep", [True, False], ids=["connection that was kept", "new connection"])
+    def test_longer_than_a_connection_may_take(self, monkeypatch, keep):
         """Storage behind a registry pauses for longer than connecting takes."""
         monkeypatch.setattr("kubectl_modelcar.registry.wire.CONNECT", 0.2)
         monkeypatch.setattr("kubectl_modelcar.registry.wire.IDLE", 5.0)
         data = bytes(16 << 20)
         with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            thread = threading.Thread(target=self.serve, args=(listener, 0.8), daemon=True)
+            thread = threading.Thread(target=serve, args=(listener, 0.8), kwargs={"keep": keep}, daemon=True)
             thread.start()
             location = parse_location(f"127.0.0.1:{listener.getsockname()[1]}/org/m:1")
             there = RegistryTarget(location, RegistryAccess(plain_http=True))
             assert there.upload("w", len(data), chunks(data)) == f"sha256:{hashlib.sha256(data).hexdigest()}"
-            thread.join()
+            thread.join(5)

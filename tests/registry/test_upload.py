@@ -175,6 +175,15 @@ class TestLogin:
             registry.challenge = f'Bearer realm="{registry.realm}",service="fake"'
             assert there.upload("w", len(BLOB), chunks()) == DIGEST
 
+    def test_token_that_expires_in_between(self, log_in):
+        """The blob is sent again from its first byte, and its digest is that of one copy."""
+        with FakeRegistry(auth="bearer") as registry:
+            log_in(registry.host)
+            challenge = f'Bearer realm="{registry.realm}",service="fake",error="invalid_token"'
+            registry.faults.append(Fault(method="PATCH", status=401, headers={"WWW-Authenticate": challenge}))
+            assert send(registry) == DIGEST
+            assert registry.blobs == {DIGEST: BLOB}
+
     def test_token_that_expires(self, log_in):
         """A long push outlives its token."""
         with FakeRegistry(auth="bearer") as registry:

@@ -13,7 +13,7 @@ from kubectl_modelcar.image import parse_location
 from kubectl_modelcar.registry import RegistryAccess
 from kubectl_modelcar.registry.upload import RegistryTarget
 from kubectl_modelcar.registry.wire import _retry_after
-from tests.fakes.registry import Fault
+from tests.fakes.registry import FakeRegistry, Fault
 from tests.registry.sending import (
     BLOB,
     DIGEST,
@@ -218,6 +218,15 @@ class TestPatience:
 
 class TestNobodyThere:
     """Names and ports."""
+
+    def test_a_registry_that_restarts(self, waits):
+        """A port that was open a moment ago may be so again."""
+        with FakeRegistry() as registry:
+            there = target(registry)
+            there.prepare()
+        with pytest.raises(NetworkGaveUp):
+            there.has_blob(DIGEST)
+        assert len(waits) == 3
 
     def test_closed_port(self, waits):
         """Nobody ever answered there: said at once."""
