@@ -224,6 +224,7 @@ class TestNobodyThere:
         with FakeRegistry() as registry:
             there = target(registry)
             there.prepare()
+            registry.faults.append(Fault(cut_request_after=0))  # of the connection that is kept
         with pytest.raises(NetworkGaveUp):
             there.has_blob(DIGEST)
         assert len(waits) == 3
