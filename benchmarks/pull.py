@@ -40,7 +40,8 @@ def main() -> None:
     options.add_argument("--work", type=Path, default=Path(tempfile.gettempdir(), "modelcar-bench"))
     options.add_argument("--storage", type=Path, default=Path("/dev/shm/modelcar-bench/registry"))  # noqa: S108  memory
     chosen = options.parse_args()
-    model, folder = chosen.work / f"model-{chosen.size}", chosen.work / "pulled"
+    model = chosen.work / f"model-{chosen.size}"
+    folder = chosen.storage.parent / "pulled"  # in memory too: a disk that writes back would be what is measured
     make_model(model, shards=8, size=chosen.size * MIB)
     runs: dict[str, list[Run]] = {}
     with registry(chosen.storage) as host:

@@ -18,7 +18,6 @@ from kubectl_modelcar.image import (
     BaseImage,
     Descriptor,
     Document,
-    ImageReference,
     LayerPlan,
     Location,
     ModelFile,
@@ -33,6 +32,8 @@ from kubectl_modelcar.progress import Progress, Silent
 from kubectl_modelcar.source import Listing, Selection, check_content, check_patterns, check_shards
 
 EPOCH = "1970-01-01T00:00:00Z"
+_WEIGHTS = (".safetensors", ".gguf")
+_NAMED = 3  # of the files that are left out
 HELD = 32 * 2**20  # bytes; a small layer up to here is made in memory, so that its digest is known before it is sent
 
 Chunk = memoryview | bytes
@@ -144,11 +145,12 @@ def push(  # noqa: PLR0913  the five parts that meet here, and who watches
     `before` gives the layers of the image that has the tag now; what they remember saves reading and sending.
     Raises ModelcarError; nothing is published then.
     """
-    if isinstance(location, ImageReference) and location.digest:
+    if location.digest:
         raise InvalidInput(f"cannot push to {location}: a digest is what a push gives", "name a tag: HOST/REPO:TAG")
     check_patterns(options.selection)
     started = time.monotonic()
     listing = source.listing(options.selection)
+    _say(listing, progress or Silent())
     target.prepare()
     _check(source, listing, options)
     plans = plan_layers(listing.files, room=MAX_LAYERS - len(base.image.layers))
@@ -157,6 +159,16 @@ def push(  # noqa: PLR0913  the five parts that meet here, and who watches
         layers = sender.send(plans)
     manifest = _publish(target, base.image, [layer.descriptor for layer in layers], listing, options)
     return PushResult(location, manifest.digest, (*below, *layers), listing, time.monotonic() - started)
+
+
+def _say(listing: Listing, progress: Progress) -> None:
+    """Tell what is easily overlooked: files that stay behind, and a model without weights."""
+    visible = [path for path in listing.left_out if not path.startswith(".") and "/." not in path]
+    if visible:
+        more = f" and {len(visible) - _NAMED} more" if len(visible) > _NAMED else ""
+        progress.stage("left out", "done", f"{', '.join(visible[:_NAMED])}{more} (--include takes them)")
+    if not any(file.path.endswith(_WEIGHTS) for file in listing.files):
+        progress.warn(f"{listing.origin.text} has no {' or '.join(_WEIGHTS)} file among those that are taken")
 
 
 def _check(source: ModelSource, listing: Listing, options: PushOptions) -> None:
