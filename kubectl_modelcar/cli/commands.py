@@ -1,5 +1,6 @@
 """The commands by name, with the line that help shows; a command's own module is imported when it runs."""
 
+import copy
 import difflib
 import importlib
 
@@ -34,9 +35,12 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"kubectl_modelcar.cli.{cmd_name}").command
-        if command.help and command_name() == "oc modelcar":  # the examples of its help
-            command.help = command.help.replace("kubectl modelcar", "oc modelcar")
-        return command
+        name, text = command_name(), command.help or ""
+        if name != "oc modelcar":
+            return command
+        called_by_oc = copy.copy(command)  # whose examples can be typed as they are
+        called_by_oc.help = text.replace("kubectl modelcar", name)
+        return called_by_oc
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
