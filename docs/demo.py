@@ -168,6 +168,8 @@ def demo(terminal: Terminal, output: Path) -> None:
     terminal.run(f"kubectl-modelcar install demo {image} --dry-run=client -v > {shown(manifests)}")
     terminal.say(f"\n# The chart as it is rendered is in {shown(manifests)}:")
     terminal.say(contents(manifests.read_text("utf-8")))
+    terminal.say("\n# The same in full, but for the puller's own text in its ConfigMap.")
+    terminal.run(f"sed -e '/^# Source/d' -e '/^  puller.py:/,/^---/{{/^---/!d;}}' {shown(manifests)}")
 
 
 def contents(manifests: str) -> str:

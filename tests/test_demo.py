@@ -36,6 +36,7 @@ COMMANDS = [
     ASK,
     "kill $!",
     "kubectl-modelcar install demo oci:OUT/layout:v1 --dry-run=client -v > OUT/manifests.yaml",
+    "sed -e '/^# Source/d' -e '/^  puller.py:/,/^---/{/^---/!d;}' OUT/manifests.yaml",
 ]
 CONTENTS = """
 KIND                    NAME
