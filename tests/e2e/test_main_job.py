@@ -177,7 +177,9 @@ class TestOpenShift:
         before = len(router.read_text().splitlines())
         assert chat(user).strip() == ANSWER
         assert chat(user, "--ca-file", str(cluster.state / "pki" / "ca.crt")).strip() == ANSWER
-        went = [line.rpartition(" ")[0] for line in router.read_text().splitlines()[before:]]
+        # A client that has its answer hangs up, which the router may note as broken.
+        lines = [line for line in router.read_text().splitlines()[before:] if not line.startswith("broken: ")]
+        went = [line.rpartition(" ")[0] for line in lines]
         assert went == [f"POST {host} /v1/chat/completions"] * 2
         self.refusals(user, cluster, host)
 
