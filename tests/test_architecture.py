@@ -12,12 +12,13 @@ PULLER = PACKAGE.parent / "chart" / "files" / "puller.py"
 
 # From the ground up; a floor imports from the floors below it, and a room from no other room of its floor.
 FLOORS = (
-    {"errors", "progress", "text", "chart", "process", "__init__"},
+    {"errors", "progress", "text", "chart", "process", "patience", "memory", "__init__"},
     {"source", "image", "serving"},
     {"registry"},
     {"cluster"},
     {"chat"},
-    {"push", "pull", "inspection", "install", "status", "uninstall", "reach"},
+    {"sending"},
+    {"push", "copying", "pull", "inspection", "verification", "install", "status", "uninstall", "reach"},
     {"cli"},
     {"__main__"},
 )
@@ -41,7 +42,7 @@ ONLY_IMPORTERS = {
     "yaml": {"cluster", "cli"},
     "subprocess": {"process"},
 }
-STDLIB_ONLY = {"errors", "progress", "text", "chart", "process", "image", "serving"}
+STDLIB_ONLY = {"errors", "progress", "text", "chart", "process", "patience", "memory", "image", "serving"}
 
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 350
 

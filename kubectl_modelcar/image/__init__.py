@@ -1,6 +1,7 @@
 """Images as values: references, digests, deterministic layers, manifests. Pure: nothing here reads or sends."""
 
-from kubectl_modelcar.image.digest import DIGEST_PATTERN, digest_of
+from kubectl_modelcar.image.content import Chunk, Content, Held
+from kubectl_modelcar.image.digest import DIGEST_PATTERN, RunningDigest, digest_of
 from kubectl_modelcar.image.layer import LARGE_FILE, MAX_LAYERS, RECIPE, ROOT, LayerPlan, ModelFile, plan_layers
 from kubectl_modelcar.image.manifest import (
     CONFIG_TYPE,
@@ -35,14 +36,18 @@ __all__ = [
     "RECIPE_ANNOTATION",
     "ROOT",
     "BaseImage",
+    "Chunk",
+    "Content",
     "Descriptor",
     "Document",
+    "Held",
     "ImageReference",
     "LayerPlan",
     "LayoutReference",
     "Location",
     "ModelFile",
     "Platform",
+    "RunningDigest",
     "digest_of",
     "image_config",
     "image_manifest",
