@@ -1,7 +1,7 @@
 """How long to go on after failures that may pass: the same for a registry and for the Hub.
 
-The puller has its own (it must stand alone in a pod). Numbers: exponential back-off with full jitter, as in "Exponential
-Backoff And Jitter" (AWS Architecture Blog, 2015); Retry-After by RFC 9110 10.2.3.
+The puller has its own: it must stand alone in a pod. Back-off is exponential with full jitter, as in "Exponential
+Backoff And Jitter" (AWS Architecture Blog, 2015); Retry-After is RFC 9110's (10.2.3).
 """
 
 import email.utils
@@ -14,7 +14,7 @@ from typing import TypeVar
 from kubectl_modelcar.errors import NetworkGaveUp
 
 TRANSIENT = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 522})
-"""HTTP statuses that another attempt may cure; 499 and 522 are what nginx and Cloudflare say of a server behind them."""
+"""HTTP statuses that another attempt may cure; 499 and 522 are what nginx and Cloudflare say of servers behind them."""
 
 _T = TypeVar("_T")
 
@@ -116,7 +116,7 @@ class Tries:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that Retry-After asks to wait, None when it does not; a date counts from the server's clock."""
+    """Return the seconds that Retry-After asks to wait, or None; a date counts from the server's own clock."""
     wanted = headers.get("Retry-After", "").strip()
     if wanted.isdecimal():
         return float(wanted[:9])
