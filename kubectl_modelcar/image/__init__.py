@@ -1,40 +1,78 @@
 """Images as values: references, digests, deterministic layers, manifests. Pure: nothing here reads or sends."""
 
-from kubectl_modelcar.image.content import Chunk, Content, Held
-from kubectl_modelcar.image.digest import DIGEST_PATTERN, RunningDigest, digest_of
-from kubectl_modelcar.image.layer import LARGE_FILE, MAX_LAYERS, RECIPE, ROOT, LayerPlan, ModelFile, plan_layers
-from kubectl_modelcar.image.manifest import (
-    CONFIG_TYPE,
+from kubectl_modelcar.image.annotations import (
     CREATED,
     FILES_ANNOTATION,
-    INDEX_TYPE,
-    LAYER_TYPE,
-    MANIFEST_TYPE,
+    LICENSES,
     RECIPE_ANNOTATION,
+    REVISION,
+    SOURCE,
+    parse_pairs,
+    remembered_files,
+)
+from kubectl_modelcar.image.artifact import (
+    ARTIFACT_CONFIG_TYPE,
+    ARTIFACT_TYPE,
+    FILEPATH,
+    TITLE,
+    RawLayer,
+    artifact_config,
+    artifact_manifest,
+    plan_artifact,
+)
+from kubectl_modelcar.image.content import Chunk, Content, Held
+from kubectl_modelcar.image.digest import DIGEST_PATTERN, RunningDigest, digest_of
+from kubectl_modelcar.image.layer import (
+    LARGE_FILE,
+    LAYER_TYPE,
+    MAX_LAYERS,
+    RECIPE,
+    ROOT,
+    LayerPlan,
+    ModelFile,
+    PlannedLayer,
+    plan_layers,
+)
+from kubectl_modelcar.image.manifest import (
+    CONFIG_TYPE,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    MOST_MANIFEST,
     BaseImage,
     Descriptor,
     Document,
-    Platform,
     image_config,
     image_manifest,
+    index_manifest,
     layer_descriptor,
+    manifest_size,
+    require_small_manifest,
 )
+from kubectl_modelcar.image.platform import Platform, parse_platform
 from kubectl_modelcar.image.reference import DEFAULT_TAG, ImageReference, LayoutReference, Location, parse_location
 
 __all__ = [
+    "ARTIFACT_CONFIG_TYPE",
+    "ARTIFACT_TYPE",
     "CONFIG_TYPE",
     "CREATED",
     "DEFAULT_TAG",
     "DIGEST_PATTERN",
+    "FILEPATH",
     "FILES_ANNOTATION",
     "INDEX_TYPE",
     "LARGE_FILE",
     "LAYER_TYPE",
+    "LICENSES",
     "MANIFEST_TYPE",
     "MAX_LAYERS",
+    "MOST_MANIFEST",
     "RECIPE",
     "RECIPE_ANNOTATION",
+    "REVISION",
     "ROOT",
+    "SOURCE",
+    "TITLE",
     "BaseImage",
     "Chunk",
     "Content",
@@ -46,12 +84,23 @@ __all__ = [
     "LayoutReference",
     "Location",
     "ModelFile",
+    "PlannedLayer",
     "Platform",
+    "RawLayer",
     "RunningDigest",
+    "artifact_config",
+    "artifact_manifest",
     "digest_of",
     "image_config",
     "image_manifest",
+    "index_manifest",
     "layer_descriptor",
+    "manifest_size",
     "parse_location",
+    "parse_pairs",
+    "parse_platform",
+    "plan_artifact",
     "plan_layers",
+    "remembered_files",
+    "require_small_manifest",
 ]

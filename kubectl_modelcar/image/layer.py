@@ -6,15 +6,17 @@ end. Go's tar reader stops there; Python's `tarfile` would pad to 10 KiB, and to
 """
 
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Protocol
 
 from kubectl_modelcar.errors import InvalidInput
 
 BLOCK = 512  # POSIX.1-1988 ustar
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 ROOT = "models"  # where KServe, image volumes and our puller look
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 RECIPE = "1"  # raised whenever the same files would give other bytes
 
 LARGE_FILE = 64 * 2**20  # bytes; from here a file is a layer of its own, so that it is sent, resumed and kept alone
@@ -23,18 +25,75 @@ MAX_LAYERS = 100  # mount options of overlayfs fit one page: builders have faile
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file of a model: `path` relative to the model's root, `size` in bytes, `sha256` in hex where known."""
+    """A file of a model: `path` relative to the model's root, `size` in bytes, and in hex what is known of its bytes.
+
+    `git` is the id of the blob in git, which the Hub tells of files that are not in LFS.
+    """
 
     path: str
     size: int
     sha256: str | None = None
+    git: str | None = None
+
+
+class PlannedLayer(Protocol):
+    """A layer before its bytes are read: a `LayerPlan` of an image, or a `RawLayer` of an artifact."""
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """The files in it, sorted by path."""
+
+    @property
+    def name(self) -> str:
+        """What to call it when talking to people; the layers of an image have different names."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+
+    @property
+    def media_type(self) -> str:
+        """The media type of its bytes."""
+
+    @property
+    def digest(self) -> str | None:
+        """Its digest, where that is known before a byte is read."""
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """What its descriptor says beside the files."""
+
+    def parts(self) -> Iterator[bytes | ModelFile]:
+        """Yield its bytes in order: bytes as they are, and a ModelFile where that file's bytes go."""
+
+    def sha256_from(self, digest: str) -> Mapping[str, str]:
+        """Return the sha256 of its files, in hex and by path, that the layer's own digest tells."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """The files of one layer, sorted by path."""
+    """The files of one tar layer, sorted by path."""
 
     files: tuple[ModelFile, ...]
+
+    @property
+    def media_type(self) -> str:
+        """Uncompressed: weights do not become smaller."""
+        return LAYER_TYPE
+
+    @property
+    def digest(self) -> None:
+        """Never known beforehand: the tar's headers are hashed with the files."""
+        return
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """None, and no `org.opencontainers.image.title`: `oras pull` would write the tar under the file's name."""
+        return {}
+
+    def sha256_from(self, digest: str) -> Mapping[str, str]:  # noqa: ARG002  the protocol's
+        """Return nothing: the digest is that of the tar."""
+        return {}
 
     @property
     def name(self) -> str:
