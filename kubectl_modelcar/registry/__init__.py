@@ -7,7 +7,9 @@ from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.base import EMBEDDED, NONE, OpenBase, open_base
 from kubectl_modelcar.registry.credentials import docker_config, find_credential
 from kubectl_modelcar.registry.layout import LayoutTarget
+from kubectl_modelcar.registry.limits import Limits, limit_warnings, limits_of
 from kubectl_modelcar.registry.reading import OpenImage, open_image, remembered_layers
+from kubectl_modelcar.registry.repository import OpenRepository, open_repository
 
 if TYPE_CHECKING:
     from kubectl_modelcar.registry.upload import RegistryTarget
@@ -16,13 +18,18 @@ __all__ = [
     "EMBEDDED",
     "NONE",
     "LayoutTarget",
+    "Limits",
     "OpenBase",
     "OpenImage",
+    "OpenRepository",
     "RegistryAccess",
     "docker_config",
     "find_credential",
+    "limit_warnings",
+    "limits_of",
     "open_base",
     "open_image",
+    "open_repository",
     "open_target",
     "remembered_layers",
 ]

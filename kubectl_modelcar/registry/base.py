@@ -9,7 +9,9 @@ from kubectl_modelcar.errors import IntegrityFailure, InvalidInput
 from kubectl_modelcar.image import (
     LAYER_TYPE,
     BaseImage,
+    Content,
     Descriptor,
+    Held,
     ImageReference,
     LayoutReference,
     Platform,
@@ -17,6 +19,7 @@ from kubectl_modelcar.image import (
 )
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.reading import OpenImage, open_image
+from kubectl_modelcar.registry.repository import OpenRepository
 
 EMBEDDED, NONE = "embedded", "none"
 # Ours is a manifest of OCI's; the bytes are the same (image-spec, media-types.md, "Compatibility Matrix").
@@ -39,6 +42,12 @@ class OpenBase:
             return iter(())
         return self.source.chunks(next(known for known in self.source.manifest.layers if known.digest == layer.digest))
 
+    def content(self, layer: Descriptor) -> Content:
+        """Return the bytes of one of its layers, verified while they are read."""
+        if self.source is None:
+            return Held("no base image", b"")
+        return OpenRepository(self.source.location, self.source.source).content(layer, "base image")
+
 
 def open_base(text: str, access: RegistryAccess, platform: Platform) -> OpenBase:
     """Return the base image that `text` names: "embedded", "none", or a reference.
@@ -51,11 +60,11 @@ def open_base(text: str, access: RegistryAccess, platform: Platform) -> OpenBase
         return OpenBase(BaseImage())
     if text == EMBEDDED:
         with as_file(files("modelcar_base_image") / "embedded_oci_layout") as folder:
-            carried = open_image(LayoutReference(Path(folder)), access, platform=str(platform))
+            carried = open_image(LayoutReference(Path(folder)), access, platform=str(platform.normal))
             return _described(carried, "modelcar-base-image", platform)
     location = parse_location(text)
     name = location.name if isinstance(location, ImageReference) else None  # a folder's path is this machine's
-    return _described(open_image(location, access, platform=str(platform)), name, platform)
+    return _described(open_image(location, access, platform=str(platform.normal)), name, platform)
 
 
 def _described(opened: OpenImage, name: str | None, platform: Platform) -> OpenBase:
@@ -67,11 +76,18 @@ def _described(opened: OpenImage, name: str | None, platform: Platform) -> OpenB
             f"base {opened.location} is no container image: its config does not name its layers",
             "use an image that a container runtime can run, or --base none",
         )
-    found = f"{config.get('os')}/{config.get('architecture')}"
-    if found != str(platform):
+    variant = config.get("variant")
+    found = Platform(str(config.get("os")), str(config.get("architecture")), str(variant) if variant else None)
+    if not _runs_on(found.normal, platform.normal):
         raise InvalidInput(f"base {opened.location} is for {found}, not for {platform}", f"add --platform {found}")
     layers = tuple(
         Descriptor(_OCI_TYPES.get(layer.media_type, layer.media_type), layer.digest, layer.size)
         for layer in opened.manifest.layers
     )
     return OpenBase(BaseImage(config, layers, name, opened.manifest.digest), opened)
+
+
+def _runs_on(base: Platform, wanted: Platform) -> bool:
+    """Tell whether a base is for a platform; where one of them names no variant, any will do."""
+    same = (base.os, base.architecture) == (wanted.os, wanted.architecture)
+    return same and (base.variant == wanted.variant or not base.variant or not wanted.variant)

@@ -5,18 +5,16 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
-from kubectl_modelcar.image import DEFAULT_TAG, INDEX_TYPE, Document, LayoutReference
+from kubectl_modelcar.image import INDEX_TYPE, Content, Document, Held, LayoutReference
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
-
-Chunks = Callable[[], Iterator[memoryview | bytes]]
 
 
 class LayoutTarget:
@@ -27,7 +25,6 @@ class LayoutTarget:
 
     def __init__(self, reference: LayoutReference) -> None:
         self._folder = reference.folder
-        self._tag = reference.tag or DEFAULT_TAG
         self._blobs = reference.folder / "blobs" / "sha256"
         self._marker = reference.folder / "oci-layout"
 
@@ -53,20 +50,24 @@ class LayoutTarget:
         except OSError:
             return False
 
-    def upload(self, name: str, size: int, chunks: Chunks, digest: str | None = None) -> str:
-        """Write a blob of `size` bytes and return its digest."""
+    def mount(self, digest: str, repository: str) -> bool:  # noqa: ARG002  the interface's
+        """Tell that nothing can be had from another repository: a layout has none."""
+        return False
+
+    def upload(self, content: Content, digest: str | None = None) -> str:
+        """Write a blob and return its digest."""
         seen, written = hashlib.sha256(), 0
         with self._writing():
             self._make()
             with _temporary(self._blobs) as file:
-                for chunk in chunks():
+                for chunk in content.chunks():
                     seen.update(chunk)
                     written += _write_all(file, chunk)
                 computed = f"sha256:{seen.hexdigest()}"
-                if written != size or digest not in (None, computed):
-                    wanted = digest or "any digest"
+                if written != content.size or digest not in (None, computed):
+                    wanted = f"{content.size} bytes, {digest or 'any digest'}"
                     raise IntegrityFailure(
-                        f"{name} became {written} bytes, {computed}; {size} bytes, {wanted} were planned",
+                        f"{content.name} became {written} bytes, {computed}; {wanted} were planned",
                         "let whoever writes the files finish, then push again",
                     )
                 _publish(file, self._blobs / seen.hexdigest())
@@ -75,15 +76,20 @@ class LayoutTarget:
     def stop(self) -> None:
         """Nothing waits here that a stop could wake."""
 
-    def put_manifest(self, manifest: Document) -> None:
-        """Write the manifest and name it in `index.json`, in the place of what had the tag before."""
-        self.upload("the manifest", len(manifest.data), lambda: iter([manifest.data]))
-        entry = manifest.descriptor.to_json() | {"annotations": {_REF_NAME: self._tag}}
+    def put_manifest(self, document: Document, tag: str | None) -> None:
+        """Write the manifest or index and name it in `index.json`, in the place of what had the tag before.
+
+        Without a tag it is kept by its digest alone: one of an index's images.
+        """
+        self.upload(Held("the manifest", document.data), document.digest)
+        if tag is None:
+            return
+        entry = document.descriptor.to_json() | {"annotations": {_REF_NAME: tag}}
         with self._writing(), self._marker.open("rb") as marker:
             # Until it is closed: pushes of other tags read and replace the same file.
             fcntl.flock(marker, fcntl.LOCK_EX)
             index = self._index()
-            kept = [other for other in index["manifests"] if _tag_of(other) != self._tag]
+            kept = [other for other in index["manifests"] if _tag_of(other) != tag]
             index["manifests"] = [*kept, entry]
             self._replace(self._folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
 
