@@ -73,7 +73,7 @@ __all__ = [
 # Exit codes, the same as the command line's.
 NOT_AUTHORISED, REFUSED, NETWORK, INTEGRITY, LOCAL = 3, 4, 5, 6, 7
 
-FILES_ANNOTATION = "io.github.kubectl-modelcar.files"  # set by `push`: JSON list of {"path", "size", "sha256"?}
+FILES_ANNOTATION = "io.github.kubectl-modelcar.files"  # set by `push`: JSON list of {"path", "size", "sha256"?, ...}
 TITLE = "org.opencontainers.image.title"  # image-spec annotations.md
 FILEPATH = "org.cncf.model.filepath"  # ModelPack model-spec 0.0.7 docs/annotations.md
 REF_NAME = "org.opencontainers.image.ref.name"  # image-spec annotations.md, in a layout's index.json
@@ -86,6 +86,7 @@ INDEX_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 MIB = 1 << 20
+DAY = 24 * 60 * 60  # seconds
 MOST_MANIFEST = 4 * MIB  # distribution-spec 1.1, "Pushing Manifests": the size registries must accept
 MOST_FILES = 100_000  # of one layer; the largest Hub repositories have a few thousand
 IDENTITY_TOKEN = "<token>"  # noqa: S105 (docker's marker for a credential that is an OAuth2 refresh token)
@@ -190,6 +191,9 @@ class Source(Protocol):
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
         """Return the blob's bytes from `offset` on."""
+
+    def blob_size(self, descriptor: Descriptor) -> int | None:
+        """Return how many bytes of the blob are there, None where that is not said; raise `PullError` for no blob."""
 
 
 class Watch(Protocol):
@@ -366,8 +370,10 @@ def _select(source: Source, raw: bytes, media_type: str, digest: str, platform: 
         media_type = _media_type(data, media_type)
     if data.get("schemaVersion") == 1 or media_type.startswith("application/vnd.docker.distribution.manifest.v1"):
         raise PullError(REFUSED, f"{what} has the obsolete schema 1", "push the image again with a current tool")
-    if "config" not in data or "layers" not in data:
-        raise PullError(REFUSED, f"{what} is no image manifest: its media type is {media_type!r}")
+    lacking = [name for name in ("config", "layers") if data.get(name) is None]
+    if lacking:
+        message = f"{what} is no image manifest: it has no {' and no '.join(lacking)}; its media type is {media_type!r}"
+        raise PullError(REFUSED, message, "push the model again with a current tool")
     layers, config = _descriptors(data["layers"], what), Descriptor.from_json(data["config"])
     return Manifest(digest, media_type, raw, config, layers, _texts(data.get("annotations")))
 
@@ -454,13 +460,22 @@ def _listed(layer: Descriptor) -> tuple[File, ...] | None:
     if text is None:
         return None
     try:
-        files = tuple(File(e["path"], int(e["size"]), layer, e.get("sha256")) for e in json.loads(text))
-        good = all(f.path and f.size >= 0 and _place("models/" + f.path) == f.path for f in files)
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
-        good = False
-    if not good:
-        raise PullError(INTEGRITY, f"the layer {layer.digest} has an annotation {FILES_ANNOTATION} that cannot be read")
-    return files
+        return tuple(_remembered(entry, layer) for entry in json.loads(text))
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        message = f"the layer {layer.digest} has an annotation {FILES_ANNOTATION} that cannot be read"
+        raise PullError(INTEGRITY, message) from error
+
+
+def _remembered(entry: Mapping[str, object], layer: Descriptor) -> File:
+    """Return what an entry of the annotation says; keys that are not known here are later versions'."""
+    path, size, sha256 = entry["path"], entry["size"], entry.get("sha256")
+    if not isinstance(path, str) or not path or _place("models/" + path) != path:
+        raise ValueError(path)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise ValueError(size)
+    if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)):
+        raise ValueError(sha256)
+    return File(path, size, layer, sha256)
 
 
 def _place(name: str, *, bare: bool = False) -> str | None:
@@ -480,6 +495,11 @@ def _place(name: str, *, bare: bool = False) -> str | None:
     if name.startswith("/"):
         raise PullError(INTEGRITY, f"the image holds a file with an absolute name: {name}")
     return "/".join(parts)
+
+
+def _on_disk(path: str) -> str:
+    """Return a model's path as this process spells it: with LC_ALL=C and no UTF-8 mode only ASCII can be said."""
+    return os.fsdecode(path.encode())
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -870,11 +890,11 @@ def _store(entries: Iterable[_Entry], folder: Path, *, durable: bool) -> Iterato
     buffer = bytearray(MIB)
     for entry in entries:
         if not entry.removes:
-            path = folder / entry.path
+            path = folder / _on_disk(entry.path)
             if entry.size > MIB:  # of gzip layers the manifest does not say the size
                 _require_space(folder, entry.size)
             try:
-                _make_folders(folder, str(PurePosixPath(entry.path).parent))
+                _make_folders(folder, str(PurePosixPath(_on_disk(entry.path)).parent))
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             except (FileExistsError, NotADirectoryError) as error:
                 raise PullError(INTEGRITY, f"the image holds {entry.path} as a file and as a folder") from error
@@ -901,7 +921,8 @@ def _finished(work: Path, target: Path, place: int, layer: Descriptor) -> _Conte
         mark = _json((work / ".done" / str(place)).read_bytes(), "a mark")
         files = tuple(File(path, size, layer, sha256) for path, size, sha256 in mark["files"])
         held = work / ".layers" / str(place)
-        there = all((held / f.path).is_file() or (target / f.path).is_file() for f in files)
+        names = [_on_disk(file.path) for file in files]
+        there = all((held / name).is_file() or (target / name).is_file() for name in names)
         return _Contents(files, tuple(mark["removed"])) if there and mark["layer"] == layer.digest else None
     except (OSError, PullError, KeyError, ValueError, TypeError):
         return None
@@ -920,9 +941,10 @@ def _move(merged: Mapping[str, tuple[int, File]], work: Path, target: Path, *, d
     folders = {target}
     _make_folders(target)
     for path, (place, _) in merged.items():
-        held, final = work / ".layers" / str(place) / path, target / path
+        name = _on_disk(path)
+        held, final = work / ".layers" / str(place) / name, target / name
         if held.exists():  # else an interrupted run has moved it
-            _make_folders(target, str(PurePosixPath(path).parent))
+            _make_folders(target, str(PurePosixPath(name).parent))
             held.replace(final)
         folders.add(final.parent)
     for folder in folders if durable else ():
@@ -933,7 +955,7 @@ def _is_complete(model: Path) -> bool:
     try:
         marker = _json((model / MARKER).read_bytes(), "the marker")
         sizes = dict(marker["files"])
-        return bool(sizes) and all((model / path).stat().st_size == size for path, size in sizes.items())
+        return bool(sizes) and all((model / _on_disk(path)).stat().st_size == size for path, size in sizes.items())
     except (OSError, PullError, KeyError, ValueError, TypeError):
         return False
 
@@ -1106,6 +1128,14 @@ class Layout:
             raise PullError(INTEGRITY, f"{path} has {size} bytes; its manifest says {descriptor.size}")
         return cast("Body", file)
 
+    def blob_size(self, descriptor: Descriptor) -> int | None:
+        """Return how many bytes the blob's file has; raise `PullError` where there is none."""
+        path = self._blob(descriptor.digest)
+        try:
+            return path.stat().st_size
+        except OSError as error:
+            raise PullError(LOCAL, f"reading {path}: {error.strerror}", "is the layout complete?") from error
+
     def _blob(self, digest: str) -> Path:
         return self._folder / "blobs" / "sha256" / _hex(digest)
 
@@ -1163,6 +1193,17 @@ class Registry:
         """Return the blob's bytes from `offset` on; a cut transfer goes on where it was cut."""
         return _Download(self, descriptor, offset, self._timeout)
 
+    def blob_size(self, descriptor: Descriptor) -> int | None:
+        """Return how many bytes the registry has of the blob, None where it does not say; 404 raises `PullError`."""
+        what = f"looking for the blob {descriptor.digest} in {self}"
+
+        def ask() -> int | None:
+            with closing(self._get(f"blobs/{descriptor.digest}", what, method="HEAD")) as answer:
+                length = answer.headers.get("Content-Length", "")
+                return int(length) if re.fullmatch("[0-9]{1,19}", length) else None
+
+        return _persist(self.patience, what, ask)
+
     def blob(self, descriptor: Descriptor, offset: int) -> _Answer:
         """Ask once for the blob's bytes from `offset` on, and check that the answer is about those."""
         what = f"reading the blob {descriptor.digest} from {self}"
@@ -1174,29 +1215,33 @@ class Registry:
             raise
         return answer
 
-    def _get(self, path: str, what: str, *, accept: Sequence[str] = (), offset: int = 0) -> _Answer:
+    def _get(
+        self, path: str, what: str, *, accept: Sequence[str] = (), offset: int = 0, method: str = "GET"
+    ) -> _Answer:
         """Return a successful answer, after one challenge at most."""
         headers = {"Accept": ", ".join(accept) or "*/*"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
         url = f"{self.url}/v2/{self._repository}/{path}"
         authorization = self.authenticator.header(self.scope)
-        answer = self._follow(url, headers, authorization)
+        with _doing(what):
+            answer = self._follow(method, url, headers, authorization)
         if answer.status == http.client.UNAUTHORIZED and answer.origin == self._origin:
             challenge = ", ".join(answer.headers.get_all("WWW-Authenticate") or [])
             answer.close()
             authorization = self.authenticator.answer(challenge, self.scope, rejected=authorization)
-            answer = self._follow(url, headers, authorization)
+            with _doing(what):
+                answer = self._follow(method, url, headers, authorization)
         if answer.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
             with closing(answer):
                 _refuse(answer, what)
         return answer
 
-    def _follow(self, url: str, headers: Mapping[str, str], authorization: str | None) -> _Answer:
+    def _follow(self, method: str, url: str, headers: Mapping[str, str], authorization: str | None) -> _Answer:
         """Follow redirects by hand: to storage of another origin goes no Authorization, and nothing leaves TLS."""
         for _ in range(MOST_REDIRECTS + 1):
             own = {"Authorization": authorization} if authorization and _origin(url) == self._origin else {}
-            answer = self._http.send("GET", url, {**headers, **own})
+            answer = self._http.send(method, url, {**headers, **own})
             if answer.status not in REDIRECTS:
                 return answer
             answer.close()
@@ -1513,6 +1558,17 @@ def _proxy_authorization(proxy: urllib.parse.SplitResult) -> dict[str, str]:
 
 
 @contextmanager
+def _doing(what: str) -> Iterator[None]:
+    """Say what a failure of the network came in the way of."""
+    try:
+        yield
+    except PullError as error:
+        if error.exit_code != NETWORK:
+            raise
+        raise PullError(NETWORK, f"{what}: {error.message}", error.hint) from error
+
+
+@contextmanager
 def _translating(host: str, *, connecting: bool = False, answered: bool = True) -> Iterator[None]:
     """Turn what sockets, TLS and HTTP raise into failures that pass and failures that do not.
 
@@ -1552,6 +1608,10 @@ class _Token:
     header: str = field(repr=False)
     scopes: Mapping[str, frozenset[str]]
     expires: float  # time.monotonic()
+    given: Mapping[str, str]  # the challenge that it answers
+
+    def covers(self, scope: str) -> bool:
+        return all(actions <= self.scopes.get(at, set()) for at, actions in _scopes(scope).items())
 
 
 class Authenticator:
@@ -1575,12 +1635,31 @@ class Authenticator:
         self._tokens: tuple[_Token, ...] = ()
 
     def header(self, scope: str) -> str | None:
-        """Return the Authorization that is known to fit `scope` ("repository:NAME:pull,push"), None for nothing yet."""
-        wanted, now = _scopes(scope), time.monotonic()
-        for token in self._tokens:
-            if token.expires > now and all(actions <= token.scopes.get(at, set()) for at, actions in wanted.items()):
-                return token.header
-        return self._basic
+        """Return the Authorization that is known to fit `scope` ("repository:NAME:pull,push"), None for nothing yet.
+
+        A token that is about to run out is renewed here: a refused upload would have sent its body for nothing.
+        """
+        known = self._known(scope)
+        if known is None and any(token.covers(scope) for token in self._tokens):
+            with self._lock:
+                known = self._known(scope) or self._renewed(scope)
+        return known
+
+    def _known(self, scope: str) -> str | None:
+        now = time.monotonic()
+        fitting = (token.header for token in self._tokens if token.expires > now and token.covers(scope))
+        return next(fitting, self._basic)
+
+    def _renewed(self, scope: str) -> str | None:
+        """Return a new token for one that ran out; None when that fails, for the next challenge to say why."""
+        old = next((token for token in self._tokens if token.covers(scope)), None)
+        if old is None:
+            return None
+        try:
+            return self._fetch_token(old.given, scope)
+        except PullError:
+            self._tokens = tuple(token for token in self._tokens if not token.covers(scope))
+            return None
 
     def answer(self, challenge: str, scope: str, rejected: str | None = None) -> str:
         """Return the Authorization for a 401's WWW-Authenticate; raise `PullError` with exit code 3 when there is none.
@@ -1591,7 +1670,7 @@ class Authenticator:
         with self._lock:
             challenges = _challenges(challenge)
             expired = any(given.get("error") in ("invalid_token", "insufficient_scope") for _, given in challenges)
-            known = self.header(scope)
+            known = self._known(scope)
             if known and known != rejected and (rejected or not expired):
                 return known
             for scheme, given in challenges:
@@ -1628,9 +1707,7 @@ class Authenticator:
         token = data.get("token") or data.get("access_token")
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise PullError(NOT_AUTHORISED, f"{_origin(realm)[1]} answered without a token for {self._host}")
-        seconds = data.get("expires_in")
-        lifetime = max(60.0, seconds if isinstance(seconds, (int, float)) else 60.0) - 30.0
-        fresh = _Token(f"Bearer {token}", scopes, time.monotonic() + lifetime)
+        fresh = _Token(f"Bearer {token}", scopes, time.monotonic() + _lifetime(data.get("expires_in")), given)
         self._tokens = (fresh, *(old for old in self._tokens if old.scopes != scopes))
         return fresh.header
 
@@ -1639,7 +1716,9 @@ class Authenticator:
         what = f"asking {host} for access to {self._host}"
 
         def read() -> dict[str, Any]:
-            with closing(self._http.send("POST" if body else "GET", url, headers, body)) as answer:
+            with _doing(what):
+                answer = self._http.send("POST" if body else "GET", url, headers, body)
+            with closing(answer):
                 if answer.status in (400, 401, 403):
                     raise self._denied(host)
                 if answer.status != http.client.OK:
@@ -1663,11 +1742,23 @@ class Authenticator:
             raise PullError(NOT_AUTHORISED, message, "the registry's token realm needs to be repaired")
 
     def _denied(self, host: str) -> PullError:
-        who = f"the credentials of {self._credential.username}" if self._credential else "a request without credentials"
+        if self._credential is None:
+            message = f"{host} gives nobody access to {self._host} without a login"
+            return PullError(NOT_AUTHORISED, message, self._hint())
+        who = f"the credentials of {self._credential.username}"
         return PullError(NOT_AUTHORISED, f"{host} does not accept {who} for {self._host}", self._hint())
 
     def _hint(self) -> str:
         return f"log in to {self._host}; in a pod, give its pull Secret"
+
+
+def _lifetime(seconds: object) -> float:
+    """Return how many seconds a token is used: to half a minute, or half its life, before its end.
+
+    Without a number it lives for 60 s (distribution, docs/spec/auth/token.md); some registries grant less than that.
+    """
+    lives = min(float(DAY), seconds) if isinstance(seconds, (int, float)) and seconds > 0 else 60.0
+    return lives - min(30.0, lives / 2)
 
 
 def _is_public(host: str) -> bool:

@@ -225,17 +225,60 @@ class TestAuthenticator:
         """The first request goes out without."""
         assert puller.Authenticator(bearer.url, LOGIN).header(SCOPE) is None
 
-    def test_tokens_are_not_used_to_their_last_second(self, bearer, monkeypatch):
-        """Half a minute before the end counts as the end; less than a minute is taken for one."""
+    @pytest.mark.parametrize(
+        ("said", "used"),
+        [
+            (300, 270),
+            (61, 31),
+            (60, 30),
+            (59, 29.5),
+            (1, 0.5),
+            (0.2, 0.1),
+            (None, 30),
+            (0, 30),
+            (-5, 30),
+            ("300", 30),
+            (float("nan"), 30),
+            (float("inf"), 86370),
+            (10**400, 86370),
+        ],
+    )
+    def test_tokens_are_not_used_to_their_last_second(self, said, used):
+        """Half a minute before the end counts as the end, or half of a short life; without a number it is a minute."""
+        assert puller._lifetime(said) == used
+
+    @pytest.mark.parametrize(("lifetime", "before", "after"), [(300, 269, 271), (2, 0.9, 1.1)], ids=["usual", "short"])
+    def test_a_token_is_renewed_before_it_runs_out(self, bearer, monkeypatch, lifetime, before, after):
+        """By one request to the token service: no request of the registry is refused for it."""
+        bearer.token_lifetime = lifetime
+        authenticator = puller.Authenticator(bearer.url, LOGIN)
+        old = authenticator.answer(f'Bearer realm="{bearer.realm}",service="fake"', SCOPE)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + before)
+        assert (authenticator.header(SCOPE), len(bearer.log)) == (old, 1)
+        monkeypatch.setattr(time, "monotonic", lambda: now + after)
+        with ThreadPoolExecutor(8) as pool:
+            new = set(pool.map(lambda _: authenticator.header(SCOPE), range(8)))
+        assert (len(new), old in new, None in new, len(bearer.log)) == (1, False, False, 2)
+        assert bearer.log[0].path == bearer.log[1].path
+
+    def test_a_renewal_that_fails_is_left_to_the_next_challenge(self, bearer, monkeypatch):
+        """It says why; `header` has nothing to say then, and does not ask again and again."""
         authenticator = puller.Authenticator(bearer.url, LOGIN)
         authenticator.answer(f'Bearer realm="{bearer.realm}"', SCOPE)
-        bearer.token_lifetime = 1
-        authenticator.answer(f'Bearer realm="{bearer.realm}"', "repository:short:pull")
+        bearer.faults.append(Fault(path="/token", status=401, times=-1))
         now = time.monotonic()
-        for later, known in [(29, (True, True)), (31, (True, False)), (269, (True, False)), (271, (False, False))]:
-            monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
-            there = tuple(bool(authenticator.header(scope)) for scope in (SCOPE, "repository:short:pull"))
-            assert there == known
+        monkeypatch.setattr(time, "monotonic", lambda: now + 300)
+        assert [authenticator.header(SCOPE) for _ in range(3)] == [None] * 3
+        assert len(bearer.log) == 2
+
+    def test_a_token_service_that_refuses_the_nameless_is_named(self, bearer):
+        """Some give a token that is good for nothing, others a 401."""
+        bearer.faults.append(Fault(path="/token", status=401))
+        with pytest.raises(puller.PullError) as caught:
+            read(bearer, None)
+        assert caught.value.message == f"127.0.0.1 gives nobody access to {bearer.host} without a login"
+        assert caught.value.exit_code == 3
 
     @pytest.mark.parametrize("refused", [False, True], ids=["at first", "when it was refused"])
     def test_many_threads_fetch_one_token(self, bearer, refused):

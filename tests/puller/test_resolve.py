@@ -147,7 +147,9 @@ LIES = {
     "a size that is true": (changed(layers=[descriptor(size=True)]), "has the size True", 6),
     "a size that is text": (changed(layers=[descriptor(size="1")]), "has the size '1'", 6),
     "a media type that is none": (changed(layers=[descriptor(mediaType=[])]), "has the media type []", 6),
-    "a config that is none": (changed(config=None), "a descriptor is not an object: None", 6),
+    "a config that is none": (changed(config=7), "a descriptor is not an object: 7", 6),
+    "no config": (changed(config=None), "is no image manifest: it has no config; its media type is", 4),
+    "no layers": (changed(layers=None), "is no image manifest: it has no layers; its media type is", 4),
     "too large": (b" " * (4 * 2**20 + 1), "is larger than 4194304 bytes", 6),
 }
 

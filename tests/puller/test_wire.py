@@ -160,6 +160,17 @@ class TestDamage:
         with pytest.raises(puller.PullError, match=f"has {SIZE} bytes of it; the manifest says {SIZE + 1000}"):
             unpack(source(), tmp_path)
 
+    def test_the_size_of_a_blob_is_asked_for_without_its_bytes(self, registry, source):
+        """By a HEAD; a registry need not say it, and a blob that is not there is an error."""
+        put(registry, LAYER)
+        layer = puller.Descriptor(TAR, digest_of(LAYER.data), SIZE)
+        assert source().blob_size(layer) == SIZE
+        registry.faults.append(Fault("HEAD", headers={"Content-Length": ""}))
+        assert source().blob_size(layer) is None
+        assert [(request.method, request.sent) for request in registry.log] == [("HEAD", 0)] * 2
+        with pytest.raises(puller.PullError, match=r"looking for the blob sha256:0+ in .* does not have it"):
+            source().blob_size(puller.Descriptor(TAR, "sha256:" + "0" * 64, 1))
+
     def test_a_blob_that_ends_before_the_asked_byte(self, registry, source):
         """416 says that there are fewer bytes."""
         put(registry, LAYER)
@@ -223,8 +234,10 @@ class TestRefusals:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         gone = puller.Registry(f"http://127.0.0.1:{port}", REPOSITORY, patience=QUICK)
-        with pytest.raises(puller.PullError, match=f"127.0.0.1:{port} refuses the connection"):
+        with pytest.raises(puller.PullError) as caught:
             puller.resolve(gone, "v1")
+        what = f"reading the manifest v1 from 127.0.0.1:{port}/org/model"
+        assert caught.value.message == f"{what}: 127.0.0.1:{port} refuses the connection"
 
     def test_a_host_that_is_none(self, monkeypatch):
         """A name that does not exist will not exist in a second."""
@@ -235,7 +248,10 @@ class TestRefusals:
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
         with pytest.raises(puller.PullError) as caught:
             puller.resolve(puller.Registry("https://registry.invalid", REPOSITORY), "v1")
-        assert caught.value.message == "there is no host registry.invalid: Name or service not known"
+        assert caught.value.message == (
+            "reading the manifest v1 from registry.invalid/org/model: "
+            "there is no host registry.invalid: Name or service not known"
+        )
         assert caught.value.exit_code == 5
 
     @pytest.mark.parametrize(
@@ -417,7 +433,8 @@ class TestTLS:
             with pytest.raises(puller.PullError) as caught:
                 puller.resolve(source, "v1")
             assert time.monotonic() - started < 2
-        assert caught.value.message.startswith(f"{registry.host} shows a certificate that is not trusted: ")
+        what = f"reading the manifest v1 from {registry.host}/org/model"
+        assert caught.value.message.startswith(f"{what}: {registry.host} shows a certificate that is not trusted: ")
         assert caught.value.hint == "if it is the right registry, name its CA with --ca-file"
         assert caught.value.exit_code == 5
 
