@@ -42,10 +42,8 @@ format: $(TOOLS) ## Format the code and mend what ruff can mend
 tools: $(TOOLS) ## Install the real tools of the tests (needs Go; as root on Debian, packages too)
 	$(PY) -m tests.tools.install
 
-bench: tools ## Measure push and pull beside oras, crane and curl
-	$(PY) -m benchmarks.push
-	$(PY) -m benchmarks.pull
-	$(PY) -m benchmarks.memory
+bench: tools ## Measure push and pull beside their peers (20 minutes; python -m benchmarks NAME for one table)
+	$(PY) -m benchmarks
 
 dist: $(TOOLS) ## Build the wheel and the source distribution into dist/
 	rm -rf dist

@@ -1,43 +1,39 @@
-"""Peak memory and temporary disk of push and pull, whatever the file's size.
+"""Peak memory and disk of push and pull, whatever the file's size.
 
-    python -m benchmarks.memory [--sizes 300,20480] [--work DIR]
-
-The weights are one sparse file; the registry's storage and the folder that is pulled to are on WORK's disk, which needs
+The weights are one sparse file; the registry's storage and the folder that is pulled to are on the disk, which needs
 twice the largest size.
 """
 
-import argparse
 import shutil
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator
 
 from benchmarks.measure import MIB, run
-from benchmarks.parts import MODELCAR, machine, make_model, registry
+from benchmarks.parts import Settings, make_model, ours, registry, shell
+from tests.tools import tool
 
 
-def main() -> None:
-    """Measure and print the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--sizes", default="300,20480", help="MiB, with commas")
-    options.add_argument("--work", type=Path, default=Path(tempfile.gettempdir(), "modelcar-bench"))
-    chosen = options.parse_args()
-    print(f"One sparse file, registry v3 on loopback. {machine()}\n")
-    print("| command | file MiB | wall s | peak RSS MiB | temp disk MiB |\n|---|---|---|---|---|")
-    for size in map(int, chosen.sizes.split(",")):
-        model, folder = chosen.work / "sparse", chosen.work / "pulled"
+def measure(settings: Settings) -> Iterator[str]:
+    """Yield one table."""
+    lines = ["| command | file MiB | wall s | peak RSS MiB | disk besides MiB |", "|---|---|---|---|---|"]
+    for size in (300, 2048) if settings.quick else (300, 20480):
+        model, folder = settings.work / "sparse", settings.work / "pulled"
         for left in (model, folder):
             shutil.rmtree(left, ignore_errors=True)
         make_model(model, shards=1, size=size * MIB, sparse=True)
-        with registry(chosen.work / "registry") as host:
-            image = f"{host}/sparse:1"
-            for name, more in {"push": (str(model), image), "pull": (image, str(folder))}.items():
-                seen = run([*MODELCAR, name, *more, "--plain-http", "-q"], scratch=chosen.work / "scratch")
-                print(
-                    f"| {name} | {size} | {seen.wall:.1f} | {seen.rss / MIB:.0f} | {seen.disk / MIB:.0f} |", flush=True
-                )
+        with registry(settings.work / "registry") as target:
+            image = f"{target.host}/sparse:1"
+            commands = {
+                **ours(settings, "kubectl modelcar push", "push", str(model), image),
+                **ours(settings, "kubectl modelcar pull", "pull", image, str(folder)),
+            }
+            names = " ".join(sorted(path.name for path in model.iterdir()))
+            commands["oras push"] = shell(
+                f"cd {model}; exec {tool('oras')} push --plain-http {target.host}/oras:1 {names}"
+            )
+            for name, command in commands.items():
+                shutil.rmtree(folder, ignore_errors=True)
+                seen = run(command, scratch=settings.scratch)
+                lines.append(f"| {name} | {size} | {seen.wall:.1f} | {seen.rss / MIB:.0f} | {seen.disk / MIB:.0f} |")
         for left in (model, folder):
             shutil.rmtree(left, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()
+    yield "One sparse file.\n\n" + "\n".join(lines)

@@ -1,71 +1,78 @@
-"""Push a folder to a registry: ours beside oras, crane and a floor.
-
-    python -m benchmarks.push [--runs 5] [--size 4096] [--work DIR] [--storage DIR]
+"""Push a folder to a registry.
 
 The floor uploads blobs whose digests are known already, by curl, four at a time: no hashing, no tar, no manifest.
+skopeo copies a layout that is ready; making it, a second copy of the model, is not in its time.
 """
 
-import argparse
 import hashlib
 import shlex
-import tempfile
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import MIB, Run, run, table
-from benchmarks.parts import MODELCAR, empty, machine, make_model, registry
+from benchmarks.measure import MIB, Counters, table
+from benchmarks.parts import Contenders, Registry, Settings, forget, in_turn, make_model, ours, recall, registry, shell
+from benchmarks.peers import plain_http, program
 from tests.tools import tool
 
 OURS = "kubectl modelcar push"
+CRANE = "tar + crane append (gzip)"
 
 
-def commands(model: Path, host: str, digests: dict[str, str], *, slow: bool) -> dict[str, list[str]]:
-    """Return each contender's argv."""
+def measure(settings: Settings) -> Iterator[str]:
+    """Yield a table for each size and state of the page cache."""
+    for size in (300,) if settings.quick else (300, 4096):
+        model = settings.work / f"model-{size}"
+        make_model(model, shards=8, size=size * MIB)
+        for cache, prepare in {"warm": recall, "cold": forget}.items():
+            with registry(settings.memory / "registry") as target:
+                contenders = _contenders(settings, model, target.host, small=size < 1024)
+                before = partial(_prepare, target, prepare, model)
+                found = in_turn(
+                    settings, contenders, before=before, counters=Counters(target=target.read), once={CRANE}
+                )
+            yield f"{size} MiB in 8 shards, {cache} page cache.\n\n{table(found, OURS)}"
+    shutil.rmtree(settings.work / "layout", ignore_errors=True)
+
+
+def _prepare(target: Registry, cache: Callable[[Path], None], model: Path) -> None:
+    target.empty()
+    cache(model)
+
+
+def _contenders(settings: Settings, model: Path, host: str, *, small: bool) -> Contenders:
     names = " ".join(sorted(path.name for path in model.iterdir()))
-    inside = f"cd {shlex.quote(str(model))} && "
+    inside = f"cd {shlex.quote(str(model))}; "
     found = {
-        OURS: [*MODELCAR, "push", str(model), f"{host}/ours:1", "--plain-http", "-q"],
-        "oras push": ["sh", "-c", f"{inside}exec {tool('oras')} push --plain-http {host}/oras:1 {names}"],
-        "floor: curl -P4, digests known": ["sh", "-c", inside + _floor(host, digests)],
+        **ours(settings, OURS, "push", str(model), f"{host}/ours:1"),
+        "oras push": shell(f"{inside}exec {tool('oras')} push --plain-http {host}/oras:1 {names}"),
+        "floor: curl -P4, digests known": shell(inside + upload_floor(host, model)),
     }
-    if slow:
+    if skopeo := program("skopeo"):
+        layout = settings.work / "layout"
+        shutil.rmtree(layout, ignore_errors=True)
+        make = [sys.executable, "-m", "kubectl_modelcar", "push", str(model), f"oci:{layout}:1", "-q"]
+        subprocess.run(make, check=True, cwd=settings.work, stdout=subprocess.DEVNULL)
+        copy = f"exec {skopeo} copy -q --preserve-digests oci:{layout}:1 docker://{host}/skopeo:1"
+        found["skopeo copy of a layout"] = shell(plain_http(host) + copy)
+    if small:  # it compresses what cannot be compressed, for a minute with 4 GiB
         append = f"{tool('crane')} append --insecure --oci-empty-base -t {host}/crane:1 -f"
-        packed = '"$TMPDIR/m.tar"'
-        found["tar + crane append"] = ["sh", "-c", f"tar -C {model} -cf {packed} . && {append} {packed} && rm {packed}"]
+        found[CRANE] = shell(f'tar -C {model} -cf "$TMPDIR/m.tar" .; {append} "$TMPDIR/m.tar"')
     return found
 
 
-def _floor(host: str, digests: dict[str, str]) -> str:
-    lines = "\n".join(f"{name} {digest}" for name, digest in digests.items())
+def upload_floor(host: str, model: Path, jobs: int = 4) -> str:
+    """Return a script that uploads the files of `model`, which is its cwd, under digests computed beforehand."""
+    lines = "\n".join(f"{path.name} sha256:{_sha256(path)}" for path in sorted(model.iterdir()))
     begin = f"curl -sf -X POST -D - -o /dev/null http://{host}/v2/floor/blobs/uploads/"
     where = f"where=$({begin} | tr -d '\\r' | sed -n 's/^Location: //p')"
     one = f'{where}; curl -sf -T "$0" -H \'Content-Type: application/octet-stream\' -o /dev/null "$where&digest=$1"'
-    return f"printf '%s\\n' {shlex.quote(lines)} | xargs -P4 -n2 sh -c {shlex.quote(one)}"
-
-
-def main() -> None:
-    """Measure and print the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--runs", type=int, default=5)
-    options.add_argument("--size", type=int, default=4096, help="MiB of weights")
-    options.add_argument("--work", type=Path, default=Path(tempfile.gettempdir(), "modelcar-bench"))
-    options.add_argument("--storage", type=Path, default=Path("/dev/shm/modelcar-bench/registry"))  # noqa: S108  memory
-    chosen = options.parse_args()
-    model = chosen.work / f"model-{chosen.size}"
-    make_model(model, shards=8, size=chosen.size * MIB)
-    digests = {path.name: f"sha256:{_sha256(path)}" for path in sorted(model.iterdir())}
-    runs: dict[str, list[Run]] = {}
-    with registry(chosen.storage) as host:
-        for turn in range(chosen.runs):
-            for name, argv in commands(model, host, digests, slow=turn == 0).items():
-                empty(chosen.storage)
-                runs.setdefault(name, []).append(run(argv, scratch=chosen.work / "scratch"))
-    print(f"{chosen.size} MiB in 8 shards, registry v3 on loopback. {machine()}\n\n{table(runs, OURS)}")
+    return f"printf '%s\\n' {shlex.quote(lines)} | xargs -P{jobs} -n2 sh -c {shlex.quote(one)}"
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-if __name__ == "__main__":
-    main()
