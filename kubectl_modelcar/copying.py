@@ -8,9 +8,20 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from kubectl_modelcar.errors import InvalidInput, NotFoundOrRefused
-from kubectl_modelcar.image import TITLE, Chunk, Content, Descriptor, Document, Location, remembered_files
+from kubectl_modelcar.image import (
+    TITLE,
+    Chunk,
+    Content,
+    Descriptor,
+    Document,
+    ImageReference,
+    Location,
+    remembered_files,
+)
 from kubectl_modelcar.progress import Progress, Silent
+from kubectl_modelcar.registry import BlobsMissing
 
+_ROUNDS = 2  # of sending again what a registry lost between its blobs and its manifest
 _MOST_MANIFESTS = 1000  # of one index and the indexes in it; real ones have a dozen
 
 
@@ -32,6 +43,10 @@ class Manifest(Protocol):
 
 class ImageSource(Protocol):
     """Where an image is read from. `content` and `stop` are called from several threads."""
+
+    @property
+    def location(self) -> Location:
+        """The image's name there."""
 
     def root(self) -> Manifest:
         """Return the image, or the index, that is to be copied."""
@@ -61,8 +76,8 @@ class ImageTarget(Protocol):
     def upload(self, content: Content, digest: str | None = None) -> str:
         """Send a blob and return its digest."""
 
-    def put_manifest(self, document: Document, tag: str | None) -> None:
-        """Publish a manifest under a tag, or by its digest alone."""
+    def put_manifest(self, document: Document, tag: str | None) -> str:
+        """Publish a manifest under a tag, or by its digest alone; return the digest that is read there afterwards."""
 
     def stop(self) -> None:
         """End every upload under way, at once; called when a copy fails."""
@@ -102,36 +117,60 @@ class CopyResult:
         return sum(blob.descriptor.size for blob in self.blobs if blob.sent)
 
 
-def copy(  # noqa: PLR0913  the three parts that meet here, how, and who watches
+def copy(  # noqa: PLR0913  the parts that meet here, how, and who watches
     source: ImageSource,
     target: ImageTarget,
     location: Location,
     tags: Sequence[str],
     *,
-    neighbour: str | None = None,
     jobs: int = 4,
     progress: Progress | None = None,
 ) -> CopyResult:
     """Publish the image of `source` at `target` under each of `tags`: the same bytes, so the same digest.
 
-    `location` is the target's, for the result. `neighbour` is the source's repository where both are of one registry:
-    blobs are mounted from there. An index comes with all its images. Tags come last: until every blob and manifest is
-    there, nothing is published. Raises ModelcarError.
+    `location` is the target's, for the result. An index comes with all its images; within a registry blobs are mounted.
+    Tags come last: until every blob and manifest is there, nothing is published. Raises ModelcarError.
     """
     if not tags:
         raise InvalidInput(f"cannot copy to {location}: no tag is given", "name one: HOST/REPO:TAG")
-    started = time.monotonic()
-    root = source.root()
-    manifests = _children_first(source, root)
+    started, progress = time.monotonic(), progress or Silent()
+    manifests = _children_first(source, source.root())
+    named = _named([blob for manifest in manifests for blob in manifest.blobs])
     target.prepare()
-    with _Copier(source, target, neighbour, jobs, progress or Silent()) as copier:
-        blobs = copier.send(_named([blob for manifest in manifests for blob in manifest.blobs]))
-    for manifest in manifests[:-1]:
-        target.put_manifest(manifest.document, None)
-    for tag in tags:
-        target.put_manifest(root.document, tag)
+    sent: set[str] = set()
+    for left in reversed(range(1 + _ROUNDS)):
+        with _Copier(source, target, _neighbour(source.location, location), jobs, progress) as copier:
+            sent |= copier.send(named)
+        try:
+            _publish([manifest.document for manifest in manifests], target, location, tags, progress)
+            break
+        except BlobsMissing:
+            if not left:
+                raise
+    blobs = tuple(CopiedBlob(blob, name, blob.digest in sent) for blob, name in named)
     digests = tuple(manifest.document.digest for manifest in manifests)
     return CopyResult(location, digests, blobs, time.monotonic() - started)
+
+
+def _publish(
+    documents: Sequence[Document], target: ImageTarget, location: Location, tags: Sequence[str], progress: Progress
+) -> None:
+    *children, root = documents
+    for child in children:
+        target.put_manifest(child, None)
+    for tag in tags:
+        there = target.put_manifest(root, tag)
+        if there != root.digest:
+            progress.warn(
+                f"{location.name}:{tag} names {there} by now: somebody else pushed; ours is {location.name}@{root.digest}"
+            )
+
+
+def _neighbour(source: Location, target: Location) -> str | None:
+    """Return the source's repository where blobs can be mounted from it: in the target's own registry."""
+    if not isinstance(source, ImageReference) or not isinstance(target, ImageReference):
+        return None
+    return source.repository if source.registry == target.registry and source.name != target.name else None
 
 
 def _children_first(source: ImageSource, root: Manifest) -> list[Manifest]:
@@ -200,23 +239,23 @@ class _Copier:
             self._source.stop()
         self._pool.shutdown(cancel_futures=True)
 
-    def send(self, blobs: Sequence[tuple[Descriptor, str]]) -> tuple[CopiedBlob, ...]:
-        """Send what the target does not have, and return all in their order."""
-        futures = [self._pool.submit(self._send, blob, name) for blob, name in blobs]
+    def send(self, blobs: Sequence[tuple[Descriptor, str]]) -> set[str]:
+        """Send what the target does not have, and return the digests of that."""
+        futures = {self._pool.submit(self._send, blob, name): blob.digest for blob, name in blobs}
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in done:
             if error := future.exception():
                 raise error
-        return tuple(future.result() for future in futures)
+        return {digest for future, digest in futures.items() if future.result()}
 
-    def _send(self, blob: Descriptor, name: str) -> CopiedBlob:
+    def _send(self, blob: Descriptor, name: str) -> bool:
         self._progress.begin(name, blob.size)
         sent = not self._target.has_blob(blob.digest) and not self._mounted(blob)
         if sent:
             content = _Watched(self._source.content(blob, name), self._progress, self._stopped)
             self._target.upload(content, blob.digest)
         self._progress.end(name, "sent" if sent else "exists")
-        return CopiedBlob(blob, name, sent)
+        return sent
 
     def _mounted(self, blob: Descriptor) -> bool:
         return self._neighbour is not None and self._target.mount(blob.digest, self._neighbour)

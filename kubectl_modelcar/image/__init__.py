@@ -7,6 +7,7 @@ from kubectl_modelcar.image.annotations import (
     RECIPE_ANNOTATION,
     REVISION,
     SOURCE,
+    UNSAFE_ANNOTATION,
     parse_pairs,
     remembered_files,
 )
@@ -49,7 +50,14 @@ from kubectl_modelcar.image.manifest import (
     require_small_manifest,
 )
 from kubectl_modelcar.image.platform import Platform, parse_platform
-from kubectl_modelcar.image.reference import DEFAULT_TAG, ImageReference, LayoutReference, Location, parse_location
+from kubectl_modelcar.image.reference import (
+    DEFAULT_TAG,
+    ImageReference,
+    LayoutReference,
+    Location,
+    parse_location,
+    parse_tag,
+)
 
 __all__ = [
     "ARTIFACT_CONFIG_TYPE",
@@ -73,6 +81,7 @@ __all__ = [
     "ROOT",
     "SOURCE",
     "TITLE",
+    "UNSAFE_ANNOTATION",
     "BaseImage",
     "Chunk",
     "Content",
@@ -99,6 +108,7 @@ __all__ = [
     "parse_location",
     "parse_pairs",
     "parse_platform",
+    "parse_tag",
     "plan_artifact",
     "plan_layers",
     "remembered_files",

@@ -10,6 +10,7 @@ from kubectl_modelcar.image.layer import ModelFile
 _OURS = "io.github.kubectl-modelcar."
 FILES_ANNOTATION = _OURS + "files"
 RECIPE_ANNOTATION = _OURS + "recipe"
+UNSAFE_ANNOTATION = _OURS + "unsafe"  # "allowed": files that can run code were not looked for
 
 # image-spec annotations.md, "Pre-Defined Annotation Keys".
 FACTS = "org.opencontainers.image."

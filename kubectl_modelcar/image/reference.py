@@ -105,6 +105,18 @@ def parse_location(text: str) -> Location:
     return ImageReference(host, repository, tag, digest)
 
 
+def parse_tag(text: str) -> str:
+    """Return the tag as it is typed, alone.
+
+    Raises InvalidInput.
+    """
+    if not _TAG.fullmatch(text):
+        raise InvalidInput(
+            f"tag {text!r} is not valid", "a tag has letters, digits, '.', '_' and '-', at most 128 of them"
+        )
+    return text
+
+
 def _parse_layout(text: str) -> LayoutReference:
     rest, digest = text.removeprefix(_LAYOUT_PREFIX), None
     if "@sha256:" in rest:

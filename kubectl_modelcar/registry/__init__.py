@@ -8,7 +8,9 @@ from kubectl_modelcar.registry.base import EMBEDDED, NONE, OpenBase, open_base
 from kubectl_modelcar.registry.credentials import docker_config, find_credential
 from kubectl_modelcar.registry.layout import LayoutTarget
 from kubectl_modelcar.registry.limits import Limits, limit_warnings, limits_of
-from kubectl_modelcar.registry.reading import OpenImage, open_image, remembered_layers
+from kubectl_modelcar.registry.missing import BlobsMissing
+from kubectl_modelcar.registry.reading import OpenImage, open_image
+from kubectl_modelcar.registry.recall import remembered_images
 from kubectl_modelcar.registry.repository import OpenRepository, open_repository
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EMBEDDED",
     "NONE",
+    "BlobsMissing",
     "LayoutTarget",
     "Limits",
     "OpenBase",
@@ -31,7 +34,7 @@ __all__ = [
     "open_image",
     "open_repository",
     "open_target",
-    "remembered_layers",
+    "remembered_images",
 ]
 
 

@@ -73,17 +73,23 @@ class LayoutTarget:
                 _publish(file, self._blobs / seen.hexdigest())
         return computed
 
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags that the layout has; nothing of a folder that is none."""
+        with suppress(LocalFailure):
+            return tuple(str(tag) for entry in self._index()["manifests"] if (tag := _tag_of(entry)))
+        return ()
+
     def stop(self) -> None:
         """Nothing waits here that a stop could wake."""
 
-    def put_manifest(self, document: Document, tag: str | None) -> None:
+    def put_manifest(self, document: Document, tag: str | None) -> str:
         """Write the manifest or index and name it in `index.json`, in the place of what had the tag before.
 
-        Without a tag it is kept by its digest alone: one of an index's images.
+        Without a tag it is kept by its digest alone: one of an index's images. Return the digest.
         """
         self.upload(Held("the manifest", document.data), document.digest)
         if tag is None:
-            return
+            return document.digest
         entry = document.descriptor.to_json() | {"annotations": {_REF_NAME: tag}}
         with self._writing(), self._marker.open("rb") as marker:
             # Until it is closed: pushes of other tags read and replace the same file.
@@ -92,6 +98,7 @@ class LayoutTarget:
             kept = [other for other in index["manifests"] if _tag_of(other) != tag]
             index["manifests"] = [*kept, entry]
             self._replace(self._folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
+        return document.digest
 
     def _make(self) -> None:
         """Make the layout; the marker first, so that no other push takes the folder for somebody else's."""

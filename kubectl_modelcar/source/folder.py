@@ -1,6 +1,7 @@
 """A model in a folder of this machine."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
 from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.source.model import CHUNK, Listing, Origin
 from kubectl_modelcar.source.selection import Selection
+
+_TICK = 2.0  # seconds; the coarsest clock of a filesystem that is in use (FAT)
 
 
 class FolderSource:
@@ -64,6 +67,20 @@ class FolderSource:
                 return opened.read(length)
         except OSError as error:
             raise _unreadable(path, error) from error
+
+    def stamp(self, file: ModelFile) -> str | None:
+        """Return what is another text whenever the file's bytes are others, on this machine.
+
+        None for a file that was written a moment ago: it may change again within a tick of its filesystem's clock, as
+        git knows (Documentation/technical/racy-git).
+        """
+        try:
+            found = self._path(file.path).stat()
+        except OSError:
+            return None
+        if time.time() - found.st_mtime < _TICK:
+            return None
+        return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
     def holds(self, place: Path) -> bool:
         """Tell whether `place` is inside the folder."""

@@ -1,51 +1,32 @@
-"""A model in a repository of the Hugging Face Hub; the only importer of huggingface_hub."""
+"""A model in a repository of the Hugging Face Hub."""
 
-import os
-import random
 import re
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
+from urllib.parse import quote
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.hf_api import ModelInfo, RepoSibling
-from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, though not in its __all__
-    build_hf_headers,
-    get_session,
-    hf_raise_for_status,
-    paginate,
-)
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, validate_repo_id
 
-from kubectl_modelcar.errors import (
-    IntegrityFailure,
-    InvalidInput,
-    ModelcarError,
-    NetworkGaveUp,
-    NotAuthorised,
-    NotFoundOrRefused,
-)
+from kubectl_modelcar.errors import IntegrityFailure, NetworkGaveUp
 from kubectl_modelcar.image import ModelFile
+from kubectl_modelcar.patience import MayPass, Patience, Tries
+from kubectl_modelcar.source.heads import Heads
 from kubectl_modelcar.source.model import Listing, Origin
+from kubectl_modelcar.source.refusals import Asking, translated
 from kubectl_modelcar.source.selection import Selection
+from kubectl_modelcar.source.transport import Lines, new_client
 
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)  # seconds; idle, not total
-_ATTEMPTS = 5  # in a row without a new byte
-_LONGEST_WAIT = 300.0  # seconds of Retry-After that are still worth waiting for
-_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # runtimes do not start an image with another one
-_T = TypeVar("_T")
+_SHA256, _GIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+_SLOWEST, _PATIENT = 1024, 60.0  # bytes a second, over so many seconds: less is a stall (curl --speed-limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +42,25 @@ class HubModel:
 
 
 class HubSource:
-    """The files of one commit of a Hub repository; what is pushed to its branch after `listing` changes nothing."""
+    """The files of one commit of a Hub repository; what is pushed to its branch after `listing` changes nothing.
+
+    `listing` costs two requests: the files, and the commit's date.
+    """
 
     rereadable = False  # every byte costs the network
 
-    def __init__(self, model: HubModel) -> None:
-        self._model = model
-        self._api = HfApi()
-        self._commit = ""
-        self._stopped = threading.Event()
-        self._headers = build_hf_headers(library_name="kubectl-modelcar") | {"Accept-Encoding": "identity"}
+    def __init__(self, model: HubModel, patience: Patience | None = None) -> None:
+        self.model = model
+        self.commit = ""
+        self.patience = patience or Patience()
+        self._lines = Lines()
+        self._client = new_client(self._lines)
+        self._headers = build_hf_headers(library_name="kubectl-modelcar")
+        self._heads = Heads()
 
     def __str__(self) -> str:
         """Return ORG/NAME@REVISION."""
-        return str(self._model)
+        return str(self.model)
 
     def listing(self, selection: Selection) -> Listing:
         """Return the files to take and the commit that they are of.
@@ -82,77 +68,87 @@ class HubSource:
         Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp as the Hub answers, and IntegrityFailure for names that
         no folder can hold.
         """
-        info = self._persist(self._info)
-        if not info.sha:
-            raise NetworkGaveUp(f"cannot list {self._model}: the Hub named no commit")
-        self._commit = info.sha
-        known = {file.rfilename: file for file in info.siblings or []}
-        chosen = selection.pick(known, where=str(self._model))
-        files = tuple(ModelFile(path, self._size(path, known[path].size), _lfs_digest(known[path])) for path in chosen)
+        info = self.patience.persist(self._info)
+        self.commit = info["sha"]
+        known = info["siblings"]
+        chosen = selection.pick(known, where=str(self.model))
+        files = tuple(known[path] or self.patience.persist(lambda path=path: self._told(path)) for path in chosen)
         return Listing(self._origin(info), files, tuple(sorted(set(known) - set(chosen))))
 
-    def chunks(self, file: ModelFile) -> Iterator[bytes]:
-        """Yield the bytes of `file`; a connection that breaks is taken up again where it broke."""
-        done = failed = 0
+    def stamp(self, file: ModelFile) -> str | None:
+        """Return what names the bytes of `file`: its sha256, its blob in git, or its place in the commit."""
+        return file.sha256 or file.git or f"{self.model.repository}@{self.commit}"
+
+    def chunks(self, file: ModelFile, start: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of `file` from `start` on; a connection that breaks is taken up again where it broke.
+
+        Raises IntegrityFailure at the end for more or fewer bytes than were listed; their sha256 is not checked here.
+        """
+        done, tries = start, Tries(self.patience)
+        if start == 0 and (whole := self._heads.take(file)):
+            yield whole
+            return
         while done < file.size:
-            before = done
+            self.patience.ready()
             try:
                 for chunk in self._get(file, done):
                     done += len(chunk)
-                    if done <= file.size:
-                        yield chunk
-                break
-            except NetworkGaveUp as error:
-                failed = 0 if done > before else failed
-                self._wait_or_raise(error, failed)
-                failed += 1
-        if done != file.size:
-            raise IntegrityFailure(
-                f"{file.path} of {self._model} is {done} bytes where the Hub promised {file.size}",
-                "try again, and report it to the repository's owner if it stays so",
-            )
+                    if done > file.size:
+                        raise self._other_size(file, f"more than {file.size}")
+                    yield chunk
+                    tries.progressed(len(chunk))
+                if done < file.size:
+                    raise MayPass(
+                        f"cannot {self._reading(file)}: the bytes ended at {done} of {file.size}", "try again"
+                    )
+            except MayPass as error:
+                tries.failed(error)
 
     def read(self, file: ModelFile, offset: int, length: int) -> bytes:
         """Return up to `length` bytes of `file` from `offset`."""
-        if not length or offset >= file.size:
+        length = min(length, file.size - offset)
+        if length <= 0:
             return b""
-        return self._persist(lambda: self._read(file, offset, length))
+        wanted = self._heads.wanted(file, offset, length)
+        known = self._heads.get(file, offset, length)
+        if known is None:
+            known = self.patience.persist(lambda: self._read(file, offset, wanted))
+            self._heads.put(file, offset, known)
+        return known[:length]
 
     def stop(self) -> None:
-        """End all waits between attempts: what is read is no longer wanted."""
-        self._stopped.set()
+        """End everything at once, for good: what is read is no longer wanted."""
+        self.patience.stop()
+        self._lines.cut()
 
-    def _persist(self, attempt: Callable[[], _T]) -> _T:
-        """Return what `attempt` returns, after as many attempts as are worth it."""
-        failed = 0
-        while True:
-            try:
-                return attempt()
-            except NetworkGaveUp as error:
-                self._wait_or_raise(error, failed)
-                failed += 1
+    def asking(self, doing: str) -> Asking:
+        """Return what is being done, as errors will tell it."""
+        has_token = "authorization" in self._headers
+        return Asking(doing, self.model.repository, self.model.revision, has_token, answered=bool(self.commit))
 
-    def _wait_or_raise(self, error: NetworkGaveUp, failed: int) -> None:
-        """Wait before the next attempt; raise `error` after too many, or when another one cannot help."""
-        cause = error.__cause__
-        headers = cause.response.headers if isinstance(cause, HfHubHTTPError) else {}
-        asked = headers.get("Retry-After", "")
-        wait = float(asked) if asked.isdecimal() else random.uniform(0, 0.5 * 2**failed)  # noqa: S311  jitter, no secret
-        # A name that is not known, a port that is closed and a certificate that is not trusted stay so.
-        stays = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
-        passes = isinstance(cause, HfHubHTTPError | httpx2.TransportError) and not stays
-        if not passes or wait > _LONGEST_WAIT or failed + 1 >= _ATTEMPTS or self.pause(wait):
-            raise error
+    def _reading(self, file: ModelFile) -> str:
+        return f"read {file.path} of {self.model}"
 
-    def pause(self, seconds: float) -> bool:
-        """Wait, and tell whether the source was stopped meanwhile."""
-        return self._stopped.wait(seconds)
+    def _ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401  JSON
+        if constants.is_offline_mode():
+            raise OfflineModeIsEnabled
+        response = self._client.get(
+            f"{constants.ENDPOINT}{path}", params=parameters, headers=self._headers, timeout=_TIMEOUT
+        )
+        hf_raise_for_status(response)
+        return response.json()
 
-    def _info(self) -> ModelInfo:
-        with _translated(f"list {self._model}", self._model):
-            return self._api.model_info(
-                self._model.repository, revision=self._model.revision, files_metadata=True, timeout=60.0
-            )
+    def _info(self) -> dict[str, Any]:
+        """Return what the Hub tells of the revision, with its files by path."""
+        with translated(self.asking(f"list {self.model}")):
+            validate_repo_id(self.model.repository)
+            revision = quote(self.model.revision, safe="")
+            info = self._ask(f"/api/models/{self.model.repository}/revision/{revision}", blobs="true")
+            files = {entry["rfilename"]: _file(entry) for entry in info.get("siblings") or ()}
+            commit = info.get("sha")
+        if not isinstance(commit, str) or not _GIT.fullmatch(commit):
+            raise NetworkGaveUp(f"cannot list {self.model}: the Hub named no commit", "check HF_ENDPOINT and the proxy")
+        return {**info, "siblings": files}
 
     def _read(self, file: ModelFile, offset: int, length: int) -> bytes:
         data = bytearray()
@@ -161,116 +157,110 @@ class HubSource:
                 data += chunk
                 if len(data) >= length:  # a server without ranges would send all the rest
                     break
+        if len(data) < length:
+            raise MayPass(f"cannot {self._reading(file)}: {len(data)} bytes of {length} came", "try again")
         return bytes(data[:length])
 
     def _get(self, file: ModelFile, offset: int, length: int | None = None) -> Generator[bytes, None, None]:
-        url = hf_hub_url(self._model.repository, file.path, revision=self._commit)
+        """Yield the bytes from `offset` to the end, or at least `length` of them."""
         end = "" if length is None else offset + length - 1
         wanted = {"Range": f"bytes={offset}-{end}"} if offset or length else {}
         with (
-            _translated(f"read {file.path} of {self._model}", self._model),
+            translated(self.asking(self._reading(file))),
             # The client drops Authorization on its way to another origin, the CDN.
-            get_session().stream(
-                "GET", url, headers=self._headers | wanted, timeout=_TIMEOUT, follow_redirects=True
+            self._client.stream(
+                "GET",
+                f"{constants.ENDPOINT}/{self.model.repository}/resolve/{self.commit}/{quote(file.path)}",
+                headers=self._headers | {"Accept-Encoding": "identity"} | wanted,
+                timeout=_TIMEOUT,
             ) as response,
         ):
+            if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise self._other_size(file, response.headers.get("Content-Range", "").rpartition("/")[2] or "fewer")
             hf_raise_for_status(response)
             skip = offset if response.status_code == httpx2.codes.OK else 0
-            for chunk in response.iter_raw():
+            for chunk in _brisk(response.iter_raw()):
                 if len(chunk) > skip:
-                    yield chunk[skip:]
+                    yield chunk[skip:] if skip else chunk
                 skip = max(0, skip - len(chunk))
 
-    def _size(self, path: str, size: int | None) -> int:
-        if size is None:  # mirrors of the Hub leave it out
-            with _translated(f"ask for the size of {path} of {self._model}", self._model):
-                url = hf_hub_url(self._model.repository, path, revision=self._commit)
-                size = get_hf_file_metadata(url, timeout=60.0).size
-        if size is None:
-            raise NetworkGaveUp(
-                f"the Hub does not tell the size of {path} of {self._model}", "check HF_ENDPOINT and the proxy"
-            )
-        return size
+    def _other_size(self, file: ModelFile, found: str) -> IntegrityFailure:
+        return IntegrityFailure(
+            f"{file.path} of {self.model} is {found} bytes where the Hub promised {file.size}",
+            "try again, and report it to the repository's owner if it stays so",
+        )
 
-    def _origin(self, info: ModelInfo) -> Origin:
-        card = info.card_data
-        licence = card and (card.get("license_name") or card.get("license"))
+    def _told(self, path: str) -> ModelFile:
+        """Return a file of a mirror whose listing tells no sizes."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415  0.05 s that the Hub's own need not
+
+        with translated(self.asking(f"ask for the size of {path} of {self.model}")):
+            url = hf_hub_url(self.model.repository, path, revision=self.commit)
+            told = get_hf_file_metadata(url, timeout=60.0)
+        if told.size is None:
+            raise NetworkGaveUp(
+                f"the Hub does not tell the size of {path} of {self.model}", "check HF_ENDPOINT and the proxy"
+            )
+        return ModelFile(path, told.size, _hex(_SHA256, told.etag), git=_hex(_GIT, told.etag))
+
+    def _origin(self, info: Mapping[str, Any]) -> Origin:
+        card = info.get("cardData")
+        licence = isinstance(card, dict) and (card.get("license_name") or card.get("license"))
         return Origin(
-            f"hf://{self._model.repository}@{self._commit}",
-            self._model.repository,
-            self._commit,
-            self._commit_date() or (f"{info.last_modified:%Y-%m-%dT%H:%M:%SZ}" if info.last_modified else None),
+            f"hf://{self.model.repository}@{self.commit}",
+            self.model.repository,
+            self.commit,
+            self.patience.persist(self._commit_date) or _seconds(info.get("lastModified")),
             licence if isinstance(licence, str) else None,
         )
 
     def _commit_date(self) -> str | None:
-        """Return the date of the commit itself; a repository's `last_modified` moves on while its commit stays."""
-        url = f"{constants.ENDPOINT}/api/models/{self._model.repository}/commits/{self._commit}"
-        try:
-            newest = next(iter(paginate(url, {}, self._headers, 30.0)), None)
-        except (HfHubHTTPError, httpx2.HTTPError, ValueError):
-            return None  # a mirror without a history
-        date = newest.get("date") if isinstance(newest, dict) else None
-        return f"{date[:19]}Z" if isinstance(date, str) and _DATE.fullmatch(date) else None
+        """Return the date of the commit itself; a repository's `lastModified` moves on while its commit stays."""
+        with translated(self.asking(f"ask for the date of {self.model}")):
+            try:
+                history = self._ask(f"/api/models/{self.model.repository}/commits/{self.commit}")
+            except HfHubHTTPError as error:
+                if error.response.is_server_error or error.response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
+                    raise  # another date would be another image
+                return None  # a mirror without a history
+            except ValueError:
+                return None
+        newest = history[0] if isinstance(history, list) and history else None
+        return _seconds(newest.get("date")) if isinstance(newest, dict) else None
 
 
-def _lfs_digest(file: RepoSibling) -> str | None:
-    return file.lfs["sha256"] if file.lfs else None
+def _file(entry: Mapping[str, Any]) -> ModelFile | None:
+    """Return a file as the listing tells of it; None where a mirror leaves its size out."""
+    path, size, lfs = entry["rfilename"], entry.get("size"), entry.get("lfs") or {}
+    if not isinstance(path, str):
+        raise TypeError(path)
+    if not isinstance(size, int):
+        return None
+    sha256 = _hex(_SHA256, lfs.get("sha256"))
+    return ModelFile(path, size, sha256, git=None if lfs else _hex(_GIT, entry.get("blobId")))
 
 
-@contextmanager
-def _translated(doing: str, model: HubModel) -> Iterator[None]:
-    """Turn every error of the Hub's client into one of ours."""
-    try:
-        yield
-    except OfflineModeIsEnabled as error:
-        raise NetworkGaveUp(f"cannot {doing}: HF_HUB_OFFLINE is set", "unset it, or push a folder") from error
-    except HFValidationError as error:
-        raise InvalidInput(f"cannot {doing}: {error}", "a repository is written ORG/NAME[@REVISION]") from error
-    except HfHubHTTPError as error:
-        raise _explained(doing, model, error) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise NetworkGaveUp(
-            f"cannot {doing}: {constants.ENDPOINT} gave an answer that is not the Hub's ({type(error).__name__})",
-            "check HF_ENDPOINT and the proxy",
-        ) from error
-    except (httpx2.HTTPError, OSError) as error:
-        raise NetworkGaveUp(
-            f"cannot {doing}: {constants.ENDPOINT} did not answer ({error or type(error).__name__})",
-            "check the network and HF_ENDPOINT",
-        ) from error
+def _hex(kind: re.Pattern[str], text: object) -> str | None:
+    return text if isinstance(text, str) and kind.fullmatch(text) else None
 
 
-def _explained(doing: str, model: HubModel, error: HfHubHTTPError) -> ModelcarError:  # noqa: PLR0911  a return a case
-    page = f"{constants.ENDPOINT}/{model.repository}"
-    status = error.response.status_code
-    if isinstance(error, GatedRepoError):
-        return NotAuthorised(
-            f"cannot {doing}: the Hub says that the repository is gated",
-            f"accept its terms at {page}, then set HF_TOKEN",
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return NotFoundOrRefused(
-            f"cannot {doing}: the Hub has no revision {model.revision!r} of {model.repository}",
-            f"see {page}/commits for branches, tags and commits",
-        )
-    if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
-        return NotAuthorised(
-            f"cannot {doing}: the Hub refused (HTTP {status}): {model.repository} is private or not there",
-            "check the name (a folder is written ./NAME), or set HF_TOKEN to a token that may read it"
-            + (" (the one set was refused)" if _has_token() else ""),
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        return NotFoundOrRefused(
-            f"cannot {doing}: the Hub has no repository {model.repository}",
-            "check the name (a folder is written ./NAME), and whether HF_TOKEN may read it",
-        )
-    if isinstance(error, EntryNotFoundError):
-        return NotFoundOrRefused(f"cannot {doing}: the Hub has no such file at this commit", f"see {page}/commits")
-    if status in _TRANSIENT:
-        return NetworkGaveUp(f"cannot {doing}: the Hub answered HTTP {status}", "try again later")
-    return NotFoundOrRefused(f"cannot {doing}: the Hub answered HTTP {status}")
+def _seconds(date: object) -> str | None:
+    """Return a date without fractions of a second, None for one of another form."""
+    return f"{date[:19]}Z" if isinstance(date, str) and _DATE.fullmatch(date) else None
 
 
-def _has_token() -> bool:
-    return bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
+def _brisk(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield `chunks`, and raise ReadTimeout for those that drip; what the reader does meanwhile does not count."""
+    waited, came = 0.0, 0
+    while True:
+        before = time.monotonic()
+        chunk = next(chunks, None)
+        waited += time.monotonic() - before
+        if chunk is None:
+            return
+        came += len(chunk)
+        if waited > _PATIENT:
+            if came < _SLOWEST * waited:
+                raise httpx2.ReadTimeout(f"{came} bytes in {waited:.0f} s")
+            waited, came = 0.0, 0
+        yield chunk

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from kubectl_modelcar.image import Platform, parse_location
+from kubectl_modelcar.image import parse_location
+from kubectl_modelcar.memory import Memory
 from kubectl_modelcar.progress import Silent
-from kubectl_modelcar.push import PushOptions, push
+from kubectl_modelcar.push import PushOptions, push, tags_of
 from kubectl_modelcar.registry import (
     NONE,
     OpenBase,
@@ -13,7 +15,7 @@ from kubectl_modelcar.registry import (
     open_base,
     open_image,
     open_target,
-    remembered_layers,
+    remembered_images,
 )
 from kubectl_modelcar.source import FolderSource
 from tests.source.weights import index, weights
@@ -43,8 +45,11 @@ class Counting:
     def listing(self, selection):
         return self.inner.listing(selection)
 
-    def chunks(self, file):
-        for chunk in self.inner.chunks(file):
+    def stamp(self, file):
+        return self.inner.stamp(file)
+
+    def chunks(self, file, start=0):
+        for chunk in self.inner.chunks(file, start):
             self.whole += len(chunk)
             yield chunk
 
@@ -70,16 +75,25 @@ class Recording(Silent):
         self.events.append(("end", name, outcome))
 
 
-def push_to(registry, source, tag="1", base=NONE, progress=None, **options):
+NOTHING = Path("/proc/self/nothing")
+"""Where no memory can be kept: a machine that never saw the model."""
+
+
+def push_to(registry, source, tag="1", *, base=NONE, progress=None, memory=NOTHING, repository="org/m", **options):
     """Push a folder or a source and return the result."""
-    location = parse_location(f"{registry.host}/org/m:{tag}")
+    location = parse_location(f"{registry.host}/{repository}:{tag}")
+    options = PushOptions(**options)
+    target = open_target(location, ACCESS)
     return push(
         source if hasattr(source, "listing") else FolderSource(source),
-        open_target(location, ACCESS),
+        target,
         location,
-        base if isinstance(base, OpenBase) else open_base(base, ACCESS, Platform()),
-        PushOptions(**options),
-        before=lambda: remembered_layers(location, ACCESS),
+        [base if isinstance(base, OpenBase) else open_base(base, ACCESS, one) for one in options.platforms],
+        options,
+        images=remembered_images(
+            location, ACCESS, tags_of(location, options.tags), target.tags, allow_unsafe=options.allow_unsafe
+        ),
+        memory=Memory(memory),
         progress=progress,
     )
 

@@ -15,14 +15,16 @@ from kubectl_modelcar.errors import (
     NotFoundOrRefused,
 )
 from kubectl_modelcar.image import BaseImage, LayerPlan, ModelFile, parse_location
-from kubectl_modelcar.push import PushOptions, layer_chunks, push
+from kubectl_modelcar.memory import Memory
+from kubectl_modelcar.push import PushOptions, push
 from kubectl_modelcar.registry import (
     OpenBase,
     open_target,
 )
+from kubectl_modelcar.sending import LayerStream
 from kubectl_modelcar.source import FolderSource, Listing, Origin, open_source
 from tests.fakes.registry import Fault
-from tests.push.pushing import ACCESS, FILES, SHARDS, Counting, push_to, sent
+from tests.push.pushing import ACCESS, FILES, NOTHING, SHARDS, Counting, push_to, sent
 
 
 class Failing:
@@ -43,7 +45,11 @@ class Failing:
         text = (b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (body, body)).ljust(1000)
         return ((1000).to_bytes(8, "little") + text)[offset : offset + length]
 
-    def chunks(self, file):
+    def stamp(self, file):
+        """Tell nothing."""
+
+    def chunks(self, file, start=0):
+        del start
         yield bytes(1000)
         self.under_way.wait()
         if file.path == "b.safetensors":
@@ -71,19 +77,24 @@ class Stalling:
         del digest
         return False
 
-    def upload(self, name, size, chunks, digest=None):
-        del size, digest
-        for number, _ in enumerate(chunks()):
-            if number > 2 and name != "b.safetensors":  # the headers and the first of the file are taken
+    def mount(self, digest, repository):
+        del digest, repository
+        return False
+
+    def upload(self, content, digest=None):
+        del digest
+        for number, _ in enumerate(content.chunks()):
+            if number > 2 and content.name != "b.safetensors":  # the headers and the first of the file are taken
                 assert self.stopped.wait(20)
         raise NetworkGaveUp("stopped")
 
     def stop(self):
         self.stopped.set()
 
-    def put_manifest(self, manifest):
-        del manifest
+    def put_manifest(self, document, tag):
+        del tag
         self.published = True
+        return document.digest
 
 
 class TestAllOrNothing:
@@ -102,17 +113,24 @@ class TestAllOrNothing:
         """A target that takes nothing is told to end, and nothing is published."""
         source, target = Failing(), Stalling()
         with pytest.raises(LocalFailure, match="the disk of b is gone"):
-            push(source, target, parse_location("a.b/m:1"), OpenBase(BaseImage()), PushOptions())
+            push(
+                source,
+                target,
+                parse_location("a.b/m:1"),
+                [OpenBase(BaseImage())],
+                PushOptions(),
+                memory=Memory(NOTHING),
+            )
         assert (source.stopped, target.stopped.is_set(), target.published) == (True, True, False)
 
     def test_a_file_changes_meanwhile(self, registry, folder):
         """A download that still goes on must not become an image."""
 
         class Growing(FolderSource):
-            def chunks(self, file):
+            def chunks(self, file, start=0):
                 if file.path == SHARDS[1]:
                     (folder / file.path).write_bytes(FILES[file.path] + b"more")
-                return super().chunks(file)
+                return super().chunks(file, start)
 
         with pytest.raises(LocalFailure) as caught:
             push_to(registry, Growing(folder))
@@ -125,12 +143,12 @@ class TestAllOrNothing:
 
         class Other:
             @staticmethod
-            def chunks(_file):
+            def chunks(_file, _start):
                 yield given
 
         plan = LayerPlan((ModelFile("a", 3),))
         with pytest.raises(IntegrityFailure) as caught:
-            list(layer_chunks(plan, Other))
+            list(LayerStream(plan, Other).chunks())
         assert caught.value.message == f"a is not what its origin promised: {len(given)} bytes of 3"
 
     @pytest.mark.parametrize("path", [pytest.param(SHARDS[1], id="large"), pytest.param("tokenizer.model", id="small")])
@@ -186,5 +204,12 @@ class TestAllOrNothing:
         location = parse_location("127.0.0.1:1/org/m:1")
         source = Counting(FolderSource(folder))
         with pytest.raises(NetworkGaveUp):
-            push(source, open_target(location, ACCESS), location, OpenBase(BaseImage()), PushOptions())
+            push(
+                source,
+                open_target(location, ACCESS),
+                location,
+                [OpenBase(BaseImage())],
+                PushOptions(),
+                memory=Memory(NOTHING),
+            )
         assert (source.whole, source.parts) == (0, 0)

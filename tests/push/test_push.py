@@ -9,6 +9,7 @@ from kubectl_modelcar.errors import (
     NotFoundOrRefused,
 )
 from kubectl_modelcar.image import BaseImage, Platform, parse_location
+from kubectl_modelcar.memory import Memory
 from kubectl_modelcar.push import PushOptions, push
 from kubectl_modelcar.registry import (
     OpenBase,
@@ -17,7 +18,7 @@ from kubectl_modelcar.registry import (
     open_target,
 )
 from kubectl_modelcar.source import FolderSource, Selection, open_source
-from tests.push.pushing import ACCESS, FILES, SHARDS, SIZE, Counting, Recording, manifest_of, pulled, push_to
+from tests.push.pushing import ACCESS, FILES, NOTHING, SHARDS, SIZE, Counting, Recording, manifest_of, pulled, push_to
 
 
 class TestPush:
@@ -80,7 +81,12 @@ class TestPush:
         """The same image as in a registry."""
         location = parse_location(f"oci:{tmp_path / 'layout'}:1")
         result = push(
-            FolderSource(folder), open_target(location, ACCESS), location, OpenBase(BaseImage()), PushOptions()
+            FolderSource(folder),
+            open_target(location, ACCESS),
+            location,
+            [OpenBase(BaseImage())],
+            PushOptions(),
+            memory=Memory(NOTHING),
         )
         opened = open_image(location, ACCESS)
         assert (opened.manifest.digest, result.reference) == (
@@ -156,7 +162,7 @@ class TestBase:
     def test_platform(self, registry, folder):
         """Is the config's."""
         base = open_base("embedded", ACCESS, Platform("linux", "arm64"))
-        push_to(registry, folder, base=base, platform=Platform("linux", "arm64"))
+        push_to(registry, folder, base=base, platforms=(Platform("linux", "arm64"),))
         config = json.loads(registry.blobs[manifest_of(registry)["config"]["digest"]])
         assert (config["os"], config["architecture"]) == ("linux", "arm64")
 
@@ -169,7 +175,14 @@ class TestInput:
         digest = "sha256:" + "0" * 64
         location = parse_location(f"{registry.host}/org/m@{digest}")
         with pytest.raises(InvalidInput) as caught:
-            push(FolderSource(folder), open_target(location, ACCESS), location, OpenBase(BaseImage()), PushOptions())
+            push(
+                FolderSource(folder),
+                open_target(location, ACCESS),
+                location,
+                [OpenBase(BaseImage())],
+                PushOptions(),
+                memory=Memory(NOTHING),
+            )
         assert (caught.value.message, caught.value.hint) == (
             f"cannot push to {registry.host}/org/m@{digest}: a digest is what a push gives",
             "name a tag: HOST/REPO:TAG",

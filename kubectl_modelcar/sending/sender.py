@@ -1,0 +1,193 @@
+"""Sending layers in parallel, each at most once; they all stop as soon as one fails."""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal, Self
+
+from kubectl_modelcar.image import (
+    Content,
+    Descriptor,
+    Held,
+    ImageReference,
+    Location,
+    ModelFile,
+    PlannedLayer,
+    digest_of,
+    layer_descriptor,
+)
+from kubectl_modelcar.memory import KnownLayer, Memory
+from kubectl_modelcar.progress import Progress
+from kubectl_modelcar.sending.known import Known
+from kubectl_modelcar.sending.seams import Base, ImageTarget, ModelSource
+from kubectl_modelcar.sending.stream import BaseLayer, LayerStream, Watched, WrongBytes
+
+HELD = 32 * 2**20  # bytes; a small layer up to here is made in memory, so that its digest is known before it is sent
+_LENDERS = 2  # repositories that are asked to lend a blob
+
+Outcome = Literal["sent", "exists", "mounted"]
+
+
+@dataclass(frozen=True, slots=True)
+class PushedLayer:
+    """A layer as it stands in the image: sent, there already, or lent by another repository of the registry."""
+
+    descriptor: Descriptor
+    files: tuple[ModelFile, ...]
+    outcome: Outcome
+
+    @property
+    def sent(self) -> bool:
+        """Whether its bytes went over the wire."""
+        return self.outcome == "sent"
+
+
+class Sender:
+    """Brings layers to a target. `copy`, `find` and `send` are called by one thread."""
+
+    def __init__(  # noqa: PLR0913  the parts that meet where bytes move
+        self,
+        source: ModelSource,
+        target: ImageTarget,
+        location: Location,
+        known: Known,
+        memory: Memory,
+        *,
+        progress: Progress,
+        jobs: int,
+    ) -> None:
+        self._source, self._target, self._progress = source, target, progress
+        self._known, self._memory, self._location = known, memory, location
+        self._layers: dict[PlannedLayer, KnownLayer] = {}
+        self._had: dict[str, Outcome] = {}
+        self._sent: set[str] = set()
+        self._seen_before = False
+        self._pool = ThreadPoolExecutor(jobs)
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stop.set()
+        if kind is not None:
+            self._source.stop()
+            self._target.stop()
+        self._pool.shutdown(cancel_futures=True)
+
+    def find(self, plans: Sequence[PlannedLayer]) -> list[PlannedLayer]:
+        """Look for the layers that need not be made, and return the others: their files will be read."""
+        found = {plan: known for plan in plans if (known := self._known.find(plan))}
+        outcomes = self._pool.map(lambda known: self._look(known.digest), found.values())
+        there = {plan for plan, outcome in zip(found, outcomes, strict=True) if outcome}
+        # What is remembered and yet not there is made anew: only the digest of a raw file is sure beforehand.
+        self._layers = {plan: known for plan, known in found.items() if plan in there or plan.digest}
+        return [plan for plan in plans if plan not in there]
+
+    def copy(self, base: Base) -> list[PushedLayer]:
+        """Send the base's layers that are not there."""
+        return [self._copy(base, layer) for layer in base.image.layers]
+
+    def send(self, plans: Sequence[PlannedLayer]) -> list[PushedLayer]:
+        """Send the layers, in parallel, and return them in their order.
+
+        A small layer goes first, alone: if the target has it, it probably has the rest, and files that can be read
+        twice are then digested before anything of them is sent.
+        """
+        first = [self._send(plan) for plan in plans[:1] if plan.size <= HELD]
+        self._seen_before = self._seen_before or any(not layer.sent for layer in first)
+        futures = [self._pool.submit(self._send, plan) for plan in plans[len(first) :]]
+        return first + _all_or_first_error(futures)
+
+    def doubt(self) -> None:
+        """Ask the target again for every blob that it was known to hold: some got lost."""
+        self._had.clear()
+
+    def _copy(self, base: Base, layer: Descriptor) -> PushedLayer:
+        content = BaseLayer(base, layer)
+        self._progress.begin(content.name, layer.size)
+        outcome = self._look(layer.digest, base.image.name)
+        if outcome is None:
+            self._upload(content, layer.digest)
+        return self._done(content.name, layer, (), outcome)
+
+    def _send(self, plan: PlannedLayer) -> PushedLayer:
+        self._progress.begin(plan.name, plan.size)
+        key = self._known.key(plan)  # before a byte is read: a file that changes from now on has another
+        stream = LayerStream(plan, self._source)
+        known = self._layers.get(plan)
+        content, layer = (stream, known) if known else self._made(plan, stream)
+        outcome = self._look(layer.digest) if layer else None
+        if layer is None or outcome is None:
+            sure = plan.digest if layer is None or known else layer.digest
+            layer = KnownLayer(self._upload(content, sure), plan.size, stream.sha256)
+        self._layers[plan] = layer
+        if key:
+            self._memory.learn(key, layer)
+        return self._done(plan.name, layer_descriptor(plan, layer.digest, layer.sha256), plan.files, outcome)
+
+    def _made(self, plan: PlannedLayer, stream: LayerStream) -> tuple[Content, KnownLayer | None]:
+        """Return what to send of the layer, and its digest where knowing it is cheaper than sending it in vain."""
+        if plan.size <= HELD:
+            data = b"".join(map(bytes, stream.chunks()))
+            return Held(plan.name, data), KnownLayer(digest_of(data), len(data), stream.sha256)
+        if self._source.rereadable and (self._seen_before or self._known.resembles(plan)):
+            running = hashlib.sha256()
+            for chunk in stream.chunks():
+                self._check_stop()
+                running.update(chunk)
+            return stream, KnownLayer(f"sha256:{running.hexdigest()}", plan.size, stream.sha256)
+        return stream, None
+
+    def _look(self, digest: str, lender: str | None = None) -> Outcome | None:
+        """Tell how the target has the blob, None when it has to be sent."""
+        if digest not in self._had:
+            if self._target.has_blob(digest):
+                self._had[digest] = "exists"
+            elif any(self._target.mount(digest, repository) for repository in self._lenders(digest, lender)):
+                self._had[digest] = "mounted"
+        return self._had.get(digest)
+
+    def _lenders(self, digest: str, lender: str | None) -> list[str]:
+        """Return the registry's other repositories that should hold the blob, the surest first."""
+        if not isinstance(self._location, ImageReference):
+            return []
+        registry, slash, repository = (lender or "").partition("/")
+        named = [repository] if slash and registry == self._location.registry else []
+        found = dict.fromkeys([*named, *self._memory.places(self._location.registry, digest)])
+        return [place for place in found if place != self._location.repository][:_LENDERS]
+
+    def _upload(self, content: Content, digest: str | None) -> str:
+        watched = Watched(content, self._progress, self._check_stop, count())
+        try:
+            return self._target.upload(watched, digest)
+        except WrongBytes:
+            # Once more, from the first byte: a cache on the way may have had a bad copy.
+            return self._target.upload(watched, digest)
+
+    def _done(self, name: str, layer: Descriptor, files: tuple[ModelFile, ...], outcome: Outcome | None) -> PushedLayer:
+        if isinstance(self._location, ImageReference):
+            self._memory.saw(self._location.registry, layer.digest, self._location.repository)
+        if outcome is None:
+            self._sent.add(layer.digest)
+        self._progress.end(name, outcome or "sent")
+        return PushedLayer(layer, files, "sent" if layer.digest in self._sent else outcome or "sent")
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """Ends a worker whose work is no longer wanted."""
+
+
+def _all_or_first_error(futures: Sequence[Future[PushedLayer]]) -> list[PushedLayer]:
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        if error := future.exception():
+            raise error
+    return [future.result() for future in futures]
