@@ -324,7 +324,7 @@ def pull(  # noqa: PLR0913 (each is one flag of the pod's entry)
     digest = fetched[2] if fetched else reference
     model, work = volume / _hex(digest), volume / f".partial-{_hex(digest)}"
     with _naming_local_failures(volume):
-        if _is_complete(model):
+        if _is_there(volume, digest):
             return model
         _make_folders(volume)
         with _locked(volume, watch or _Unwatched()):
@@ -338,7 +338,7 @@ def pull(  # noqa: PLR0913 (each is one flag of the pod's entry)
             files = _fill(plan, work, work / "model")
             os.rename(work / "model", model)  # noqa: PTH104 (Path.rename says the same with one more object)
             _write_marker(model, digest, files)
-            shutil.rmtree(work)
+            shutil.rmtree(work, ignore_errors=True)
     return model
 
 
@@ -958,6 +958,14 @@ def _is_complete(model: Path) -> bool:
         return bool(sizes) and all((model / _on_disk(path)).stat().st_size == size for path, size in sizes.items())
     except (OSError, PullError, KeyError, ValueError, TypeError):
         return False
+
+
+def _is_there(volume: Path, digest: str) -> bool:
+    """Tell whether the model is complete, and remove what a process that was killed after its last step left."""
+    complete, work = _is_complete(volume / _hex(digest)), volume / f".partial-{_hex(digest)}"
+    if complete and work.exists():
+        shutil.rmtree(work, ignore_errors=True)
+    return complete
 
 
 def _prune(volume: Path) -> None:
@@ -1865,7 +1873,7 @@ def _pull_to_volume(options: argparse.Namespace) -> bool:
     context = None if options.plain_http else trusting(options.ca_file, verify=not options.insecure)
     registry = Registry(f"{'http' if options.plain_http else 'https'}://{api}", repository, credential, context=context)
     digest = reference if _DIGEST.fullmatch(reference) else _fetch(registry, reference)[2]
-    if _is_complete(options.volume / _hex(digest)):
+    if _is_there(options.volume, digest):
         return False
     layers = _model_layers(resolve(registry, digest, options.platform))
     total = sum(layer.size for layer in layers)

@@ -99,6 +99,17 @@ class TestRun:
         )
         assert (done.returncode, log.exists()) == (4, False)
 
+    def test_names_that_the_locale_cannot_say_are_written(self, registry, tmp_path):
+        """A server image may have no locale, and its Python no UTF-8 mode; files are named in UTF-8 all the same."""
+        digest = put(registry, ours({"模型/größe.json": b"{}"}))
+        arguments = [f"--reference={registry.host}/{REPOSITORY}@{digest}", f"--volume={tmp_path}", "--plain-http"]
+        command = [sys.executable, "-X", "utf8=0", PULLER, *arguments]
+        locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+        for said in ("pulling", "already complete"):
+            done = subprocess.run(command, env=os.environ | locale, capture_output=True, text=True, check=False)
+            assert (done.returncode, said in done.stderr) == (0, True), done.stderr
+        assert (tmp_path / digest[7:] / "模型/größe.json").read_bytes() == b"{}"
+
     @pytest.mark.parametrize("arguments", [[], ["--reference=a/b"], ["--volume=/x"]])
     def test_missing_arguments_are_named(self, arguments):
         """Usage errors have the code of usage errors."""

@@ -5,9 +5,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +14,7 @@ import pytest
 
 from kubectl_modelcar.chart import puller
 from tests.fakes.registry import Fault, digest_of
-from tests.puller.images import INDEX, REPOSITORY, index, manifest, ours, put, put_layout, tar, tree, zipped
+from tests.puller.images import INDEX, REPOSITORY, index, manifest, ours, put, tree
 
 CONFIG = ours({"config.json": b"{}"})
 FIRST = ours({"a.safetensors": b"a" * (2 << 20)})
@@ -79,15 +76,6 @@ class TestPull:
         sizes = {"config.json": 10240, "a.safetensors": len(FIRST.data), "sub/b.safetensors": len(SECOND.data)}
         assert (events.begun, events.came) == (sizes, sizes)
         assert events.ended == dict.fromkeys(sizes, "received")
-
-    def test_a_complete_model_costs_nothing(self, image, registry, source, tmp_path):
-        """A digest no request, a tag one."""
-        puller.pull(source(), "v1", tmp_path)
-        before = len(registry.log)
-        assert puller.pull(source(), image, tmp_path) == tmp_path / image[7:]
-        assert len(registry.log) == before
-        puller.pull(source(), "v1", tmp_path)
-        assert [request.path for request in registry.log[before:]] == ["/v2/org/model/manifests/v1"]
 
     def test_a_complete_model_on_a_read_only_volume_will_do(self, image, source, tmp_path, monkeypatch):
         """Nothing is written, not even a lock."""
@@ -204,21 +192,6 @@ class TestInterrupted:
         assert blobs(registry) == expected
         assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", image[7:]]
 
-    def test_a_killed_process_s_work_is_gone_on_with(self, image, registry, source, tmp_path):
-        """SIGKILL in the middle of a layer; the layers before it are not fetched again."""
-        registry.faults.append(Fault(path=digest_of(SECOND.data), stall_after=1 << 20))
-        reference = f"{registry.host}/{REPOSITORY}@{image}"
-        arguments = [f"--reference={reference}", f"--volume={tmp_path}", "--plain-http", "--jobs=1"]
-        with subprocess.Popen([sys.executable, PULLER, *arguments], stderr=subprocess.DEVNULL) as process:
-            while not registry.requests(path=digest_of(SECOND.data)):
-                assert process.poll() is None
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-        assert not (tmp_path / image[7:]).exists()
-        registry.log.clear()
-        assert model(puller.pull(source(), image, tmp_path)) == MODEL
-        assert blobs(registry) == ["second"]
-
     @pytest.mark.parametrize(
         "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"short")], ids=["gone", "cut"]
     )
@@ -245,13 +218,6 @@ class TestInterrupted:
 
 class TestTwoPods:
     """One volume, several nodes or pods."""
-
-    def test_two_pulls_move_the_bytes_once(self, image, registry, source, tmp_path):
-        """The second waits for the first."""
-        with ThreadPoolExecutor(4) as pool:
-            folders = list(pool.map(lambda _: puller.pull(source(), image, tmp_path), range(4)))
-        assert set(folders) == {tmp_path / image[7:]}
-        assert blobs(registry) == ["config", "first", "second"]
 
     def test_who_waits_says_so(self, image, source, tmp_path):
         """A silent pod looks dead."""
@@ -286,15 +252,6 @@ class Space(NamedTuple):
 class TestLocalFailures:
     """The disk's own refusals, in words, with exit code 7."""
 
-    def test_a_short_volume_is_refused_before_the_first_byte(self, image, registry, source, tmp_path, monkeypatch):
-        """Need and have are in the message."""
-        monkeypatch.setattr(os, "statvfs", lambda _: Space(4, 1 << 20))
-        with pytest.raises(puller.PullError) as caught:
-            puller.pull(source(), image, tmp_path)
-        assert caught.value.message == f"writing to {tmp_path}: 4.2 MB are needed and 4.2 MB are free"
-        assert caught.value.hint == "free some space there, or use a larger volume"
-        assert (caught.value.exit_code, blobs(registry)) == (7, [])
-
     def test_what_is_there_already_needs_no_space(self, image, registry, source, tmp_path, monkeypatch):
         """A pull goes on where the first part has taken its share."""
         fault = Fault(path=digest_of(SECOND.data), status=404, times=-1)
@@ -304,14 +261,6 @@ class TestLocalFailures:
         fault.times = 0
         monkeypatch.setattr(os, "statvfs", lambda _: Space(3, 1 << 20))
         assert model(puller.pull(source(), image, tmp_path)) == MODEL
-
-    def test_a_gzip_layer_s_file_is_refused_when_its_size_is_known(self, tmp_path, monkeypatch):
-        """The manifest has only the compressed size."""
-        layer = zipped(tar(("models/zeros", bytes(8 << 20))))
-        layout = puller.Layout(put_layout(tmp_path / "layout", (None, (layer,))))
-        monkeypatch.setattr(os, "statvfs", lambda _: Space(4, 1 << 20))
-        with pytest.raises(puller.PullError, match=r"8\.4 MB are needed and 4\.2 MB are free"):
-            puller.unpack(layout, puller.resolve(layout, ""), tmp_path / "model")
 
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO], ids=["full", "quota", "broken"])
     def test_a_write_that_fails_names_the_file(self, image, source, tmp_path, monkeypatch, code):
