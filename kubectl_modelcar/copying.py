@@ -22,7 +22,7 @@ from kubectl_modelcar.progress import Progress, Silent
 from kubectl_modelcar.registry import BlobsMissing
 
 _ROUNDS = 2  # of sending again what a registry lost between its blobs and its manifest
-_MOST_MANIFESTS = 1000  # of one index and the indexes in it; real ones have a dozen
+_MOST_MANIFESTS = 200  # of one index and the indexes in it, all held in memory; real ones have a dozen
 
 
 class Manifest(Protocol):
@@ -161,9 +161,8 @@ def _publish(
     for tag in tags:
         there = target.put_manifest(root, tag)
         if there != root.digest:
-            progress.warn(
-                f"{location.name}:{tag} names {there} by now: somebody else pushed; ours is {location.name}@{root.digest}"
-            )
+            ours = f"{location.name}@{root.digest}"
+            progress.warn(f"{location.name}:{tag} names {there} by now: somebody else pushed; ours is {ours}")
 
 
 def _neighbour(source: Location, target: Location) -> str | None:

@@ -58,12 +58,14 @@ class BlobContent:
         Raises IntegrityFailure at the end if they are not what the digest says. Each byte is digested once, when it
         passes first: whoever asks again for some of them has the digest to check the whole by.
         """
-        buffer, position = memoryview(bytearray(_CHUNK)), start
-        with our_errors(), self._repository.opened(self._blob, start) as body:
+        buffer, position = memoryview(bytearray(_CHUNK)), min(start, self._seen.position)
+        with our_errors(), self._repository.opened(self._blob, position) as body:
             while count := body.readinto(buffer):
                 self._seen.update(buffer[max(self._seen.position - position, 0) : count])
+                wanted = buffer[max(start - position, 0) : count]
                 position += count
-                yield buffer[:count]
+                if wanted:
+                    yield wanted
         if position != self._blob.size or self._seen.digest != self._blob.digest:
             raise IntegrityFailure(
                 f"{self.name} in {self._repository.location.name} is not what its digest {self._blob.digest} says",

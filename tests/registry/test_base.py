@@ -39,20 +39,24 @@ class TestNone:
 
     def test_nothing(self):
         """No config, no layers, no name."""
-        assert open_base(NONE, ACCESS, Platform()).image == BaseImage()
+        base = open_base(NONE, ACCESS, Platform())
+        assert (base.image, list(base.chunks(None)), b"".join(base.content(None).chunks())) == (BaseImage(), [], b"")
 
 
 class TestEmbedded:
     """The image that a package of ours brings along."""
 
-    @pytest.mark.parametrize("architecture", ["amd64", "arm64"])
-    def test_platforms(self, architecture):
+    @pytest.mark.parametrize(
+        ("architecture", "variant"), [("amd64", None), ("arm64", None), ("arm64", "v8")], ids=["amd64", "arm64", "v8"]
+    )
+    def test_platforms(self, architecture, variant):
         """Small, with a shell for KServe's sidecar, for either machine; nothing is asked of a network."""
-        base = open_base(EMBEDDED, ACCESS, Platform("linux", architecture))
+        base = open_base(EMBEDDED, ACCESS, Platform("linux", architecture, variant))
         assert (base.image.name, base.image.config["architecture"]) == ("modelcar-base-image", architecture)
         assert sum(layer.size for layer in base.image.layers) < 2_000_000
         for layer in base.image.layers:
             assert digest_of(b"".join(bytes(chunk) for chunk in base.chunks(layer))) == layer.digest
+            assert digest_of(b"".join(bytes(chunk) for chunk in base.content(layer).chunks())) == layer.digest
 
     def test_other_platform(self):
         """What it has not."""
@@ -74,6 +78,8 @@ class TestReference:
         ]
         assert (base.image.name, base.image.digest) == (f"{registry.host}/base", digest)
         assert b"".join(bytes(chunk) for chunk in base.chunks(base.image.layers[0])) == LAYER
+        content = base.content(base.image.layers[0])
+        assert (content.name, content.size, b"".join(map(bytes, content.chunks()))) == ("base image", 7, LAYER)
 
     @pytest.mark.parametrize(
         ("given", "ours"),
@@ -118,6 +124,33 @@ class TestReference:
             f"base {registry.host}/base:1 is for linux/amd64, not for linux/arm64",
             "add --platform linux/amd64",
         )
+
+    @staticmethod
+    def add_arm(registry, variant):
+        more = {"architecture": "arm"} | ({"variant": variant} if variant else {})
+        add_base(registry, config("sha256:" + "d" * 64) | more)
+
+    @pytest.mark.parametrize(
+        ("there", "wanted"),
+        [
+            pytest.param(None, None, id="none"),
+            pytest.param("v7", None, id="none is wanted"),
+            pytest.param(None, "v7", id="none is said"),
+            pytest.param("v7", "v7", id="the same"),
+        ],
+    )
+    def test_variants(self, registry, there, wanted):
+        """A base that says no variant runs on all of them."""
+        self.add_arm(registry, there)
+        base = open_base(f"{registry.host}/base:1", ACCESS, Platform("linux", "arm", wanted))
+        assert base.image.config.get("variant") == there
+
+    def test_another_variant(self, registry):
+        """Is another platform."""
+        self.add_arm(registry, "v6")
+        with pytest.raises(InvalidInput) as caught:
+            open_base(f"{registry.host}/base:1", ACCESS, Platform("linux", "arm", "v7"))
+        assert caught.value.hint == "add --platform linux/arm/v6"
 
     def test_no_reference(self):
         """A word that is none of the three."""

@@ -10,7 +10,17 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
-from kubectl_modelcar.image import CONFIG_TYPE, BaseImage, Document, LayoutReference, digest_of, image_manifest
+from kubectl_modelcar.image import (
+    CONFIG_TYPE,
+    BaseImage,
+    Document,
+    Held,
+    LayoutReference,
+    Platform,
+    digest_of,
+    image_manifest,
+    index_manifest,
+)
 from kubectl_modelcar.registry import LayoutTarget, RegistryAccess, open_image, open_target
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -23,8 +33,24 @@ def folder(tmp_path):
     return tmp_path / "layout"
 
 
-def target(folder, tag=None):
-    made = LayoutTarget(LayoutReference(folder, tag))
+class Chunks:
+    """Content of some size, that gives what it is told to."""
+
+    name = "w"
+
+    def __init__(self, size, *given):
+        self.size, self.given = size, given
+
+    def chunks(self, start=0):
+        assert start == 0
+        for one in self.given:
+            if isinstance(one, Exception):
+                raise one
+            yield one
+
+
+def target(folder):
+    made = LayoutTarget(LayoutReference(folder))
     made.prepare()
     return made
 
@@ -33,11 +59,11 @@ def manifest(**annotations):
     return image_manifest(CONFIG, BaseImage(), [], annotations)
 
 
-def publish(folder, tag=None, **annotations):
+def publish(folder, tag="latest", **annotations):
     """Publish an image that differs by its annotations, and return its digest."""
-    made, document = target(folder, tag), manifest(**annotations)
-    made.upload("config", len(CONFIG.data), lambda: iter([CONFIG.data]), CONFIG.digest)
-    made.put_manifest(document)
+    made, document = target(folder), manifest(**annotations)
+    made.upload(Held("config", CONFIG.data), CONFIG.digest)
+    assert made.put_manifest(document, tag) == document.digest
     return document.digest
 
 
@@ -113,14 +139,14 @@ class TestUpload:
     def test_no_room(self):
         """A filesystem that takes nothing: the system's own word."""
         with pytest.raises(LocalFailure) as caught:
-            LayoutTarget(LayoutReference(Path("/proc/self/layout"))).upload("w", 1, lambda: iter([b"1"]))
+            LayoutTarget(LayoutReference(Path("/proc/self/layout"))).upload(Held("w", b"1"))
         assert caught.value.message.startswith("cannot write /proc/self/layout: ")
 
     @pytest.mark.parametrize("digest", [None, digest_of(b"one two")])
     def test_blob(self, folder, digest):
         """Under its digest, for all to read, in a layout as image-layout.md has it."""
         made = target(folder)
-        found = made.upload("w", 7, lambda: iter([b"one", memoryview(b" two")]), digest)
+        found = made.upload(Chunks(7, b"one", memoryview(b" two")), digest)
         path = folder / "blobs" / "sha256" / found.removeprefix("sha256:")
         assert (found, path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (
             digest_of(b"one two"),
@@ -129,6 +155,10 @@ class TestUpload:
         )
         assert made.has_blob(found)
         assert (folder / "oci-layout").read_bytes() == b'{"imageLayoutVersion":"1.0.0"}'
+
+    def test_mount(self, folder):
+        """A layout has no other repositories."""
+        assert target(folder).mount(digest_of(b"one two"), "org/other") is False
 
     def test_has_blob(self, folder):
         """Nothing is there before."""
@@ -146,7 +176,7 @@ class TestUpload:
         """Than were planned: nothing of it stays."""
         made = target(folder)
         with pytest.raises(IntegrityFailure) as caught:
-            made.upload("w", size, lambda: iter([b"one"]), digest)
+            made.upload(Chunks(size, b"one"), digest)
         assert caught.value.message == (
             f"w became 3 bytes, {digest_of(b'one')}; {size} bytes, {digest or 'any digest'} were planned"
         )
@@ -154,13 +184,8 @@ class TestUpload:
 
     def test_source_that_fails(self, folder):
         """Its own error goes up, and nothing of the blob stays."""
-
-        def broken():
-            yield b"one"
-            raise LocalFailure("gone")
-
         with pytest.raises(LocalFailure, match="gone"):
-            target(folder).upload("w", 8, broken)
+            target(folder).upload(Chunks(8, b"one", LocalFailure("gone")))
         assert everything(folder) == ["oci-layout"]
 
     def test_full_disk(self, folder, monkeypatch):
@@ -172,7 +197,7 @@ class TestUpload:
 
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(LocalFailure) as caught:
-            made.upload("w", 3, lambda: iter([b"one"]))
+            made.upload(Held("w", b"one"))
         assert caught.value.message == f"cannot write {folder}: No space left on device"
         assert everything(folder) == ["oci-layout"]
 
@@ -195,6 +220,38 @@ class TestManifest:
                 }
             ],
         }
+
+    def test_an_image_of_an_index(self, folder):
+        """Has no entry of its own: it is found by the index, and the index by its tag."""
+        made, entries = target(folder), []
+        for architecture in ("amd64", "arm64"):
+            made.upload(Held("config", CONFIG.data), CONFIG.digest)
+            image = manifest(a=architecture)
+            assert made.put_manifest(image, None) == image.digest
+            entries.append((image, Platform("linux", architecture)))
+        document = index_manifest(entries)
+        made.put_manifest(document, "1")
+        assert [(entry["digest"], entry["mediaType"]) for entry in index(folder)["manifests"]] == [
+            (document.digest, "application/vnd.oci.image.index.v1+json")
+        ]
+        for image, platform in entries:
+            opened = open_image(LayoutReference(folder, "1"), RegistryAccess(), platform=str(platform))
+            assert opened.manifest.digest == image.digest
+
+    def test_several_tags_of_one_image(self, folder):
+        """Each has an entry."""
+        for tag in ("1", "1.0"):
+            publish(folder, tag)
+        assert [entry["annotations"][REF_NAME] for entry in index(folder)["manifests"]] == ["1", "1.0"]
+
+    def test_tags(self, folder):
+        """Are told; of a folder that is no layout there are none."""
+        before = target(folder).tags()
+        publish(folder, "1")
+        publish(folder, "2", a="2")
+        assert (before, target(folder).tags()) == ((), ("1", "2"))
+        (folder / "index.json").write_text("{")
+        assert target(folder).tags() == ()
 
     def test_two_tags(self, folder):
         """Stand side by side."""
@@ -235,7 +292,7 @@ class TestManifest:
         made = target(folder)
         (folder / "index.json").write_text(text)
         with pytest.raises(LocalFailure) as caught:
-            made.put_manifest(manifest())
+            made.put_manifest(manifest(), "latest")
         assert str(folder / "index.json") in caught.value.message
         assert caught.value.hint == "name a new folder: oci:FOLDER[:TAG]"
         assert (folder / "index.json").read_text() == text
@@ -279,5 +336,5 @@ class TestDamage:
         made = target(folder)
         (folder / "blobs" / "sha256" / CONFIG.digest.removeprefix("sha256:")).write_bytes(damage)
         before = made.has_blob(CONFIG.digest)
-        made.upload("config", len(CONFIG.data), lambda: iter([CONFIG.data]), CONFIG.digest)
+        made.upload(Held("config", CONFIG.data), CONFIG.digest)
         assert (before, made.has_blob(CONFIG.digest)) == (False, True)
