@@ -15,6 +15,7 @@ from kubectl_modelcar.source.unsafe import HEAD, danger
 
 if TYPE_CHECKING:
     from kubectl_modelcar.source.hub import HubSource
+    from kubectl_modelcar.source.spool import SpooledSource
 
 __all__ = [
     "DEFAULT_PATTERNS",
@@ -35,14 +36,17 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # git-lfs docs/spec.
 _HINT = "write it as ORG/NAME[@REVISION] for the Hub, or as ./FOLDER or /FOLDER"
 
 
-def open_source(text: str, *, revision: str | None = None) -> "FolderSource | HubSource":
-    """Return the source that SOURCE names; nothing is read yet.
+def open_source(
+    text: str, *, revision: str | None = None, spool: bool = False
+) -> "FolderSource | HubSource | SpooledSource":
+    """Return the source that SOURCE names; nothing is read yet. `spool` puts large files of the Hub on the disk first.
 
     Raises InvalidInput for text that is neither a folder nor a repository, or has two revisions.
     """
     if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
-        if revision:
-            raise InvalidInput(f"--revision {revision} makes no sense for the folder {text!r}", _HINT)
+        if revision or spool:
+            option = f"--revision {revision}" if revision else "--spool"
+            raise InvalidInput(f"{option} makes no sense for the folder {text!r}", _HINT)
         return FolderSource(Path(text).expanduser())
     match = _HUB.fullmatch(text.removeprefix(_HUB_PREFIX))
     if not match or (not text.startswith(_HUB_PREFIX) and "/" not in match["repository"]):
@@ -55,7 +59,12 @@ def open_source(text: str, *, revision: str | None = None) -> "FolderSource | Hu
 
     from kubectl_modelcar.source.hub import HubModel, HubSource  # noqa: PLC0415  # 0.3 s that a folder need not wait for
 
-    return HubSource(HubModel(match["repository"], match["revision"] or revision or "main"))
+    hub = HubSource(HubModel(match["repository"], match["revision"] or revision or "main"))
+    if not spool:
+        return hub
+    from kubectl_modelcar.source.spool import SpooledSource  # noqa: PLC0415
+
+    return SpooledSource(hub)
 
 
 def check_content(file: ModelFile, read: Callable[[int, int], bytes], *, allow_unsafe: bool = False) -> None:

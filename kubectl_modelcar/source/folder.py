@@ -41,8 +41,8 @@ class FolderSource:
             raise _unreadable(Path(error.filename or self._folder), error) from error
         return Listing(Origin(str(self._folder)), files, tuple(sorted(set(paths) - set(chosen))))
 
-    def chunks(self, file: ModelFile) -> Iterator[memoryview]:
-        """Yield the bytes of `file`, each chunk valid until the next is asked for.
+    def chunks(self, file: ModelFile, start: int = 0) -> Iterator[memoryview]:
+        """Yield the bytes of `file` from `start` on, each chunk valid until the next is asked for.
 
         Raises LocalFailure at the end if the file changed since `listing`.
         """
@@ -50,6 +50,7 @@ class FolderSource:
         buffer = memoryview(bytearray(CHUNK))
         try:
             with path.open("rb", buffering=0) as opened:
+                opened.seek(start)
                 while count := opened.readinto(buffer):
                     yield buffer[:count]
                 now = os.fstat(opened.fileno())

@@ -1,22 +1,27 @@
 """A model in a repository of the Hugging Face Hub."""
 
 import re
-import threading
 import time
+import weakref
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, validate_repo_id
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, though not in its __all__
+    build_hf_headers,
+    hf_raise_for_status,
+    validate_repo_id,
+)
 
 from kubectl_modelcar.errors import IntegrityFailure, NetworkGaveUp
 from kubectl_modelcar.image import ModelFile
-from kubectl_modelcar.patience import MayPass, Patience, Tries
+from kubectl_modelcar.patience import TRANSIENT, MayPass, Patience, Tries
 from kubectl_modelcar.source.heads import Heads
 from kubectl_modelcar.source.model import Listing, Origin
 from kubectl_modelcar.source.refusals import Asking, translated
@@ -26,6 +31,7 @@ from kubectl_modelcar.source.transport import Lines, new_client
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)  # seconds; idle, not total
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # runtimes do not start an image with another one
 _SHA256, _GIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+_BEYOND_THE_END = 416  # RFC 9110, 15.5.17; what httpx calls it depends on its version
 _SLOWEST, _PATIENT = 1024, 60.0  # bytes a second, over so many seconds: less is a stall (curl --speed-limit)
 
 
@@ -55,6 +61,7 @@ class HubSource:
         self.patience = patience or Patience()
         self._lines = Lines()
         self._client = new_client(self._lines)
+        weakref.finalize(self, self._client.close)
         self._headers = build_hf_headers(library_name="kubectl-modelcar")
         self._heads = Heads()
 
@@ -72,7 +79,7 @@ class HubSource:
         self.commit = info["sha"]
         known = info["siblings"]
         chosen = selection.pick(known, where=str(self.model))
-        files = tuple(known[path] or self.patience.persist(lambda path=path: self._told(path)) for path in chosen)
+        files = tuple(known[path] or self.patience.persist(partial(self._told, path)) for path in chosen)
         return Listing(self._origin(info), files, tuple(sorted(set(known) - set(chosen))))
 
     def stamp(self, file: ModelFile) -> str | None:
@@ -97,12 +104,12 @@ class HubSource:
                         raise self._other_size(file, f"more than {file.size}")
                     yield chunk
                     tries.progressed(len(chunk))
-                if done < file.size:
-                    raise MayPass(
-                        f"cannot {self._reading(file)}: the bytes ended at {done} of {file.size}", "try again"
-                    )
             except MayPass as error:
                 tries.failed(error)
+            else:
+                if done < file.size:
+                    ended = f"cannot {self._reading(file)}: the bytes ended at {done} of {file.size}"
+                    tries.failed(MayPass(ended, "check the network and the proxy"))
 
     def read(self, file: ModelFile, offset: int, length: int) -> bytes:
         """Return up to `length` bytes of `file` from `offset`."""
@@ -158,7 +165,9 @@ class HubSource:
                 if len(data) >= length:  # a server without ranges would send all the rest
                     break
         if len(data) < length:
-            raise MayPass(f"cannot {self._reading(file)}: {len(data)} bytes of {length} came", "try again")
+            raise MayPass(
+                f"cannot {self._reading(file)}: {len(data)} bytes of {length} came", "check the network and the proxy"
+            )
         return bytes(data[:length])
 
     def _get(self, file: ModelFile, offset: int, length: int | None = None) -> Generator[bytes, None, None]:
@@ -175,7 +184,7 @@ class HubSource:
                 timeout=_TIMEOUT,
             ) as response,
         ):
-            if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if response.status_code == _BEYOND_THE_END:
                 raise self._other_size(file, response.headers.get("Content-Range", "").rpartition("/")[2] or "fewer")
             hf_raise_for_status(response)
             skip = offset if response.status_code == httpx2.codes.OK else 0
@@ -220,7 +229,7 @@ class HubSource:
             try:
                 history = self._ask(f"/api/models/{self.model.repository}/commits/{self.commit}")
             except HfHubHTTPError as error:
-                if error.response.is_server_error or error.response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
+                if error.response.status_code in TRANSIENT:
                     raise  # another date would be another image
                 return None  # a mirror without a history
             except ValueError:
@@ -234,7 +243,7 @@ def _file(entry: Mapping[str, Any]) -> ModelFile | None:
     path, size, lfs = entry["rfilename"], entry.get("size"), entry.get("lfs") or {}
     if not isinstance(path, str):
         raise TypeError(path)
-    if not isinstance(size, int):
+    if not isinstance(size, int) or size < 0:
         return None
     sha256 = _hex(_SHA256, lfs.get("sha256"))
     return ModelFile(path, size, sha256, git=None if lfs else _hex(_GIT, entry.get("blobId")))

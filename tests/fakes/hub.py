@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -26,6 +27,7 @@ LFS = (".safetensors", ".bin", ".gguf", ".model")
 """Suffixes that are kept in Git LFS, so that their bytes come from the storage."""
 TOKEN = "hf_a-good-token"  # the test's own
 SIGNATURE = "Signature=s3cr3t"
+XET_TOKEN = "xet-for-an-hour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,18 @@ class FakeHub:
         self.faults: list[Fault] = []
         self.log: list[Request] = []
         self.cdn_log: list[Request] = []
+        self.arrivals: list[float] = []
+        """When the requests of both logs came, in seconds of time.monotonic()."""
         self.after_listing: Callable[[], object] = lambda: None
         """Called when a listing has been made, before it is sent: what else happens in the world meanwhile."""
         self.tells_sizes = True
         """Mirrors of the Hub leave sizes and LFS digests out."""
+        self.xet: dict[str, str] = {}
+        """The sha256 of files that are in Xet, and their xet hashes."""
+        self.cas_url = ""
+        """Where Xet keeps its chunks; `local://FOLDER` is understood by the real hf_xet."""
         self.lock = threading.Lock()
+        self.closing = threading.Event()
         self._servers = [_Server(self, self._reply, self.log), _Server(self, self._store, self.cdn_log)]
         self._threads = [threading.Thread(target=s.serve_forever, args=(0.02,), daemon=True) for s in self._servers]
         self.url, self.cdn_url = (f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers)
@@ -82,6 +91,7 @@ class FakeHub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closing.set()
         for server, thread in zip(self._servers, self._threads, strict=True):
             server.shutdown()
             thread.join()
@@ -107,7 +117,10 @@ class FakeHub:
     def _reply(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
         del method  # HEAD is answered as GET, without the body
         parts = unquote(urlsplit(path).path)
-        api = re.fullmatch(r"/api/models/(?P<name>[^/]+/[^/]+)(?:/(?P<kind>revision|commits)/(?P<revision>.+))?", parts)
+        api = re.fullmatch(
+            r"/api/models/(?P<name>[^/]+/[^/]+)(?:/(?P<kind>revision|commits|xet-read-token)/(?P<revision>.+))?",
+            parts,
+        )
         file = re.fullmatch(r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", parts)
         match = api or file
         if not match:
@@ -121,7 +134,9 @@ class FakeHub:
         if commit is None:
             return _refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if file:
-            return self._file(commit, file["path"], headers)
+            return self._file(match["name"], commit, file["path"], headers)
+        if api["kind"] == "xet-read-token":
+            return Reply(200, b"{}", _xet_token(self.cas_url))
         return _history(commit) if api["kind"] == "commits" else self._listing(match["name"], repository, commit)
 
     def _refusal(self, name: str, token: str, *, wants_file: bool) -> Reply | None:
@@ -157,7 +172,7 @@ class FakeHub:
         entry = {"rfilename": path, "size": len(data), "blobId": _git_blob(data)}
         return entry | ({"lfs": lfs} if path.endswith(LFS) else {})
 
-    def _file(self, commit: Commit, path: str, headers: Mapping[str, str]) -> Reply:
+    def _file(self, name: str, commit: Commit, path: str, headers: Mapping[str, str]) -> Reply:
         data = commit.files.get(path)
         if data is None:
             return _refusal(404, "EntryNotFound", "Entry not found")
@@ -166,6 +181,9 @@ class FakeHub:
             return _part(data, headers, known | {"ETag": f'"{_git_blob(data)}"'})
         etag = hashlib.sha256(data).hexdigest()
         known |= {"X-Linked-Size": str(len(data)), "X-Linked-ETag": f'"{etag}"', "ETag": f'"{etag}"'}
+        if etag in self.xet:
+            token = f"{self.url}/api/models/{name}/xet-read-token/{commit.sha}"
+            known |= {"X-Xet-Hash": self.xet[etag], "Link": f'<{token}>; rel="xet-auth"'}
         where = f"{self.cdn_url}/{etag}?response-content-disposition={quote(path, safe='')}&{SIGNATURE}"
         return Reply(302, b"Found. Redirecting", known | {"Location": where})
 
@@ -189,6 +207,15 @@ def _git_blob(data: bytes) -> str:
 def _refusal(status: int, code: str, message: str) -> Reply:
     headers = {"Content-Type": "application/json", "X-Error-Message": message}
     return Reply(status, json.dumps({"error": message}).encode(), headers | ({"X-Error-Code": code} if code else {}))
+
+
+def _xet_token(cas_url: str) -> Mapping[str, str]:
+    """Return the headers that hf_xet is given: where its chunks are, and a token for an hour."""
+    return {
+        "X-Xet-Cas-Url": cas_url,
+        "X-Xet-Access-Token": XET_TOKEN,
+        "X-Xet-Token-Expiration": str(int(time.time()) + 3600),
+    }
 
 
 def _history(commit: Commit) -> Reply:
@@ -241,6 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.ignore_range:
                 headers.pop("range", None)
             reply = self.server.answer(self.command, self.path, headers)
+        hub.arrivals.append(time.monotonic())
         if fault.status is not None:
             reply = Reply(fault.status, fault.body or b"")
         reply = replace(reply, headers={**reply.headers, **fault.headers}, body=reply.body + fault.extra)
@@ -254,13 +282,31 @@ class _Handler(BaseHTTPRequestHandler):
         body = bytearray(b"" if self.command == "HEAD" else reply.body)
         if fault.corrupt_at is not None and fault.corrupt_at < len(body):
             body[fault.corrupt_at] ^= 1
-        body = bytes(body[: fault.cut_after])
+        ends = next((end for end in (fault.cut_after, fault.stall_after) if end is not None), None)
+        body = bytes(body[:ends])
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.log.append(Request(self.command, self.path, headers, 0, reply.status, len(body)))
+        if fault.silent:
+            self.server.hub.closing.wait()
+        if fault.silent or fault.lose_answer:
+            self.close_connection = True
+            return
         self.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+        framing = {"Transfer-Encoding": "chunked"} if fault.chunked else {"Content-Length": str(len(reply.body))}
+        for name, value in {**framing, **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
-        if fault.cut_after is not None:
-            self.close_connection = True
+        self._send_body(body, fault)
+        if fault.stall_after is not None:
+            self.server.hub.closing.wait()
+        self.close_connection = self.close_connection or ends is not None
+
+    def _send_body(self, body: bytes, fault: Fault) -> None:
+        if fault.chunked:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(body), body) + (b"0\r\n\r\n" if fault.cut_after is None else b""))
+        elif fault.trickle:
+            for number in range(len(body)):
+                self.wfile.write(body[number : number + 1])
+                self.server.hub.closing.wait(fault.trickle)
+        else:
+            self.wfile.write(body)

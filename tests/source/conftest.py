@@ -1,5 +1,7 @@
 """What the tests of sources share."""
 
+import time
+
 import pytest
 
 from tests.source.hub_model import FILES
@@ -13,9 +15,29 @@ def commit(hub):
     return commit
 
 
+class Clock:
+    """The time of day, and what was slept through."""
+
+    def __init__(self):
+        self.skipped = 0.0
+
+    def monotonic(self):
+        return time.monotonic() + self.skipped
+
+    def time(self):
+        return time.time() + self.skipped
+
+
 @pytest.fixture
 def waits(monkeypatch):
     """The seconds that were waited, without waiting them."""
-    waits = []
-    monkeypatch.setattr("kubectl_modelcar.source.hub.HubSource.pause", lambda _source, seconds: waits.append(seconds))
+    waits, clock = [], Clock()
+
+    def pause(patience, seconds):
+        waits.append(seconds)
+        clock.skipped += seconds
+        return patience.stopped
+
+    monkeypatch.setattr("kubectl_modelcar.patience.time", clock)
+    monkeypatch.setattr("kubectl_modelcar.patience.Patience.pause", pause)
     return waits

@@ -23,12 +23,12 @@ class TestListing:
     """What is taken, and of which commit."""
 
     def test_files(self, hub, commit):
-        """With sizes, and the sha256 of what is in LFS."""
+        """With sizes, the sha256 of what is in LFS, and git's own name of the rest."""
         del hub, commit
         found = listing()
         assert found.files == (
-            ModelFile("README.md", 7),
-            ModelFile("config.json", 2),
+            ModelFile("README.md", 7, git="ace46416279e601fc30ce98cb975978d5194c0db"),
+            ModelFile("config.json", 2, git="9e26dfeeb6e641a33dae4961196235bdb965b21b"),
             ModelFile("w.safetensors", len(WEIGHTS), hashlib.sha256(WEIGHTS).hexdigest()),
         )
         assert found.left_out == ("image.png",)
@@ -176,7 +176,7 @@ class TestRefusals:
                 no_commit,
                 NetworkGaveUp,
                 "cannot list org/m@main: the Hub named no commit",
-                None,
+                "check HF_ENDPOINT and the proxy",
                 id="no commit",
             ),
             pytest.param(
@@ -192,7 +192,7 @@ class TestRefusals:
                 status(410),
                 NotFoundOrRefused,
                 "cannot list org/m@main: the Hub answered HTTP 410",
-                None,
+                "check HF_ENDPOINT and the proxy",
                 id="some other answer",
             ),
         ],
@@ -206,7 +206,7 @@ class TestRefusals:
         assert (type(caught.value), caught.value.message, caught.value.hint) == (
             kind,
             message.format(hub=hub.url),
-            hint and hint.format(hub=hub.url),
+            hint.format(hub=hub.url),
         )
         assert len(hub.requests(LISTING)) <= 1
 

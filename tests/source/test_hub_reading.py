@@ -74,22 +74,44 @@ class TestReading:
         assert b"".join(source.chunks(file)) == WEIGHTS
 
     def test_cut_often_but_never_at_once(self, hub, commit, waits):
-        """As long as bytes come, it goes on."""
-        del commit, waits
+        """As long as enough bytes come between, it goes on."""
+        del commit
         source, file = opened(hub, "w.safetensors")
+        source.patience.refill = 700_000
         hub.faults.append(Fault(path="response-content", cut_after=400_000, times=7))
         assert b"".join(source.chunks(file)) == WEIGHTS
+        assert len(waits) == 7
 
     def test_cut_again_and_again(self, hub, commit, waits):
-        """Without a new byte five times are enough, further and further apart."""
+        """Without a new byte six times are enough, further and further apart."""
         del commit
         source, file = opened(hub, "w.safetensors")
         hub.faults.append(Fault(path="response-content", cut_after=0, times=-1))
         with pytest.raises(NetworkGaveUp) as caught:
             list(source.chunks(file))
-        assert "cannot read w.safetensors of org/m@main" in caught.value.message
-        assert (len(hub.cdn_log), len(waits)) == (5, 4)
+        assert caught.value.message == (
+            f"cannot read w.safetensors of org/m@main: the connection to {hub.cdn_url} broke"
+            f" (the connection ended {len(WEIGHTS)} bytes too early), 6 times in a row"
+        )
+        assert caught.value.hint == "check the network and HF_ENDPOINT"
+        assert (len(hub.cdn_log), len(waits)) == (6, 5)
         assert all(wait <= 0.5 * 2**number for number, wait in enumerate(waits))
+
+    def test_an_answer_that_ends_early_as_if_it_were_whole(self, hub, commit, waits):
+        """A proxy that promises less than there is: the rest is asked for."""
+        del commit, waits
+        source, file = opened(hub, "w.safetensors")
+        hub.faults.append(Fault(path="response-content", status=200, body=WEIGHTS[:1000]))
+        assert b"".join(source.chunks(file)) == WEIGHTS
+        assert hub.cdn_log[-1].headers["range"] == "bytes=1000-"
+
+    @pytest.mark.parametrize("start", [1, 1_000_000, len(WEIGHTS) - 1, len(WEIGHTS)])
+    def test_from_a_place(self, hub, commit, start):
+        """What a registry has already is not asked of the Hub."""
+        del commit
+        source, file = opened(hub, "w.safetensors")
+        assert b"".join(source.chunks(file, start)) == WEIGHTS[start:]
+        assert sum(request.sent for request in hub.cdn_log) == len(WEIGHTS) - start
 
     @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
     def test_busy(self, hub, commit, waits, code):
@@ -109,30 +131,46 @@ class TestReading:
         assert (source.read(file, 0, 8), waits) == (WEIGHTS[:8], [3, 4])
 
     @pytest.mark.parametrize(
-        ("after", "requests"), [pytest.param("301", 1, id="too long"), pytest.param("1", 5, id="for ever")]
+        ("after", "requests", "times", "hint"),
+        [
+            pytest.param("301", 1, "", "it asks to wait 301 s: try again then", id="too long"),
+            pytest.param(
+                "1",
+                6,
+                ", 6 times in a row",
+                "try again later, or set HF_TOKEN: it has a limit of its own",
+                id="for ever",
+            ),
+        ],
     )
-    def test_too_busy(self, hub, commit, waits, after, requests):
+    def test_too_busy(self, hub, commit, waits, after, requests, times, hint):  # noqa: PLR0917  the table's columns
         """Nobody waits for hours."""
         del commit, waits
         hub.faults.append(Fault(path="/revision/", status=429, headers={"Retry-After": after}, times=-1))
         with pytest.raises(NetworkGaveUp) as caught:
             listing()
         assert (caught.value.message, caught.value.hint) == (
-            "cannot list org/m@main: the Hub answered HTTP 429",
-            "try again later",
+            f"cannot list org/m@main: the Hub asks for fewer requests (HTTP 429){times}",
+            hint,
         )
         assert len(hub.requests("/revision/")) == requests
 
-    @pytest.mark.parametrize("promised", [len(WEIGHTS) - 1, len(WEIGHTS) + 1])
-    def test_other_size(self, hub, commit, promised):
+    @pytest.mark.parametrize(
+        ("promised", "found"),
+        [
+            pytest.param(len(WEIGHTS) - 1, f"more than {len(WEIGHTS) - 1}", id="more"),
+            pytest.param(len(WEIGHTS) + 1, len(WEIGHTS), id="fewer"),
+        ],
+    )
+    def test_other_size(self, hub, commit, waits, promised, found):
         """More or less than was listed is another file; what is too much is not handed on."""
-        del commit
+        del commit, waits
         source, file = opened(hub, "w.safetensors")
         given = []
         with pytest.raises(IntegrityFailure) as caught:
             given.extend(len(chunk) for chunk in source.chunks(ModelFile(file.path, promised)))
         assert caught.value.message == (
-            f"w.safetensors of org/m@main is {len(WEIGHTS)} bytes where the Hub promised {promised}"
+            f"w.safetensors of org/m@main is {found} bytes where the Hub promised {promised}"
         )
         assert sum(given) <= promised
 

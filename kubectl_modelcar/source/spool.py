@@ -1,0 +1,173 @@
+"""Large files of the Hub on this machine's disk while their layer is sent.
+
+That costs room for `--jobs` files and the time to write them. What it gains: files that the Hub keeps in Xet come by
+hf_xet, in parallel and without the chunks that it met before; nothing of a file goes to the registry before its sha256
+is right; and what a registry wants again is not asked of the Hub again.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub.utils import is_xet_available, silent_tqdm  # type: ignore[attr-defined]
+
+from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
+from kubectl_modelcar.image import ModelFile
+from kubectl_modelcar.source.hub import HubSource
+from kubectl_modelcar.source.model import CHUNK, Listing
+from kubectl_modelcar.source.refusals import translated
+from kubectl_modelcar.source.selection import Selection
+
+_ATTEMPTS = 2  # downloads of a file whose bytes are wrong: a cache on the way may have had a bad copy
+_HINT = "set TMPDIR to a folder with more room, lower --jobs, or push without --spool"
+
+
+class SpooledSource:
+    """A repository of the Hub whose files in LFS are read from the disk.
+
+    Each thread has at most one copy there, of the file that it read last: it may be wanted again, and asking for
+    another file says that it is not. A copy has no name: nothing is left of it, however this process ends.
+    """
+
+    rereadable = False  # a copy is gone once the next file is read
+
+    def __init__(self, hub: HubSource) -> None:
+        self._hub = hub
+        self._own = threading.local()
+        self._coming: dict[ModelFile, int] = {}
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        """Return ORG/NAME@REVISION."""
+        return str(self._hub)
+
+    def listing(self, selection: Selection) -> Listing:
+        """Return the files to take and the commit that they are of."""
+        return self._hub.listing(selection)
+
+    def stamp(self, file: ModelFile) -> str | None:
+        """Return what names the bytes of `file`."""
+        return self._hub.stamp(file)
+
+    def read(self, file: ModelFile, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes of `file` from `offset`; of the Hub, which need not send all for that."""
+        return self._hub.read(file, offset, length)
+
+    def stop(self) -> None:
+        """End everything at once, for good."""
+        self._hub.stop()
+        from huggingface_hub.utils._xet import abort_xet_session  # noqa: PLC0415  there is no public way
+
+        abort_xet_session()  # type: ignore[no-untyped-call]
+
+    def chunks(self, file: ModelFile, start: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of `file` from `start` on, each chunk valid until the next is asked for.
+
+        Raises LocalFailure for a disk without room, IntegrityFailure for bytes that are twice not what was promised.
+        """
+        if file.sha256 is None:  # what is not in LFS is small
+            yield from self._hub.chunks(file, start)
+            return
+        copy, at = self._copy(file), start
+        while chunk := os.pread(copy.fileno(), CHUNK, at):
+            at += len(chunk)
+            yield chunk
+
+    def _copy(self, file: ModelFile) -> FileIO:
+        """Return this thread's copy of `file`, downloaded if need be."""
+        known: tuple[ModelFile, FileIO] | None = getattr(self._own, "copy", None)
+        if known and known[0] == file:
+            return known[1]
+        if known:
+            self._own.copy = None
+            known[1].close()
+        copy = self._fetched(file)
+        self._own.copy = file, copy
+        return copy
+
+    def _fetched(self, file: ModelFile) -> FileIO:
+        found = None
+        for _ in range(_ATTEMPTS):
+            self._claim(file)
+            try:
+                copy = self._by_xet(file) if self._in_xet(file) else self._by_http(file)
+                found = _sha256(copy)
+            except OSError as error:
+                what = "is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"refused: {error.strerror}"
+                raise LocalFailure(f"cannot spool {file.path}: {tempfile.gettempdir()} {what}", _HINT) from error
+            finally:
+                self._release(file)
+            if found == file.sha256:
+                return copy
+            copy.close()
+        raise IntegrityFailure(
+            f"{file.path} of {self} has sha256 {found} where the Hub promised {file.sha256}",
+            "nothing was published; try again, and report it to the repository's owner if it stays so",
+        )
+
+    def _claim(self, file: ModelFile) -> None:
+        """Reserve room for a file; what the files that are coming still need is not free."""
+        folder = tempfile.gettempdir()
+        with self._lock:
+            have = shutil.disk_usage(folder).free - sum(self._coming.values())
+            if have < file.size:
+                raise LocalFailure(
+                    f"cannot spool {file.path}: {file.size} bytes are needed in {folder} and {max(0, have)} are free",
+                    _HINT,
+                )
+            self._coming[file] = file.size
+
+    def _release(self, file: ModelFile) -> None:
+        with self._lock:
+            self._coming.pop(file, None)
+
+    def _by_http(self, file: ModelFile) -> FileIO:
+        copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  given away
+        try:
+            for chunk in self._hub.chunks(file):
+                copy.write(chunk)
+                with self._lock:
+                    self._coming[file] -= len(chunk)
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+    def _in_xet(self, file: ModelFile) -> bool:
+        if constants.HF_HUB_DISABLE_XET or not is_xet_available():
+            return False
+        return self._hub.patience.persist(lambda: self._has_xet_hash(file))
+
+    def _has_xet_hash(self, file: ModelFile) -> bool:
+        with translated(self._hub.asking(f"ask for {file.path} of {self}")):
+            url = hf_hub_url(self._hub.model.repository, file.path, revision=self._hub.commit)
+            return get_hf_file_metadata(url, timeout=60.0).xet_file_data is not None
+
+    def _by_xet(self, file: ModelFile) -> FileIO:
+        return self._hub.patience.persist(lambda: self._xet_download(file))
+
+    def _xet_download(self, file: ModelFile) -> FileIO:
+        with (
+            tempfile.TemporaryDirectory(prefix="kubectl-modelcar-") as folder,
+            translated(self._hub.asking(f"read {file.path} of {self}")),
+        ):
+            place = hf_hub_download(
+                self._hub.model.repository,
+                file.path,
+                revision=self._hub.commit,
+                local_dir=folder,
+                tqdm_class=silent_tqdm,
+            )
+            return Path(place).open("rb", buffering=0)  # and the folder goes
+
+
+def _sha256(copy: FileIO) -> str:
+    copy.seek(0)
+    return hashlib.file_digest(copy, "sha256").hexdigest()
