@@ -61,12 +61,17 @@ __all__ = [
     "PullError",
     "Registry",
     "Source",
+    "Survey",
     "Watch",
+    "entries_of",
     "list_files",
+    "lists_cheaply",
     "main",
+    "model_layers",
     "pull",
     "read_file",
     "resolve",
+    "survey",
     "unpack",
 ]
 
@@ -88,6 +93,8 @@ INDEX_TYPES = (
 MIB = 1 << 20
 DAY = 24 * 60 * 60  # seconds
 MOST_MANIFEST = 4 * MIB  # distribution-spec 1.1, "Pushing Manifests": the size registries must accept
+MOST_PROBLEMS = 100  # of one layer that are told one by one
+SHELLS = ("bin/sh", "usr/bin/sh", "usr/local/bin/sh", "sbin/sh", "usr/sbin/sh")  # where a container's PATH finds it
 MOST_FILES = 100_000  # of one layer; the largest Hub repositories have a few thousand
 IDENTITY_TOKEN = "<token>"  # noqa: S105 (docker's marker for a credential that is an OAuth2 refresh token)
 MOST_TEXT = 1000  # characters of an error that still can be read
@@ -173,6 +180,22 @@ class File:
     sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What a layer's bytes are, all of them read; `diff_id` is None where they are no tar that can be read.
+
+    `damage` is what is wrong with the blob, `problems` what the puller would refuse in it, each a sentence. `plain`
+    says that every model file's name begins with `models/`, `shell` that a `sh` is in the layer.
+    """
+
+    files: tuple[File, ...]
+    diff_id: str | None
+    plain: bool
+    shell: bool
+    damage: str
+    problems: tuple[str, ...]
+
+
 class Body(Protocol):
     """Bytes of a blob; `close` may come from another thread and then ends a waiting `readinto`."""
 
@@ -256,13 +279,36 @@ def resolve(source: Source, reference: str, platform: str = "") -> Manifest:
     return _select(source, *_fetch(source, reference), platform)
 
 
+def entries_of(source: Source, reference: str) -> tuple[str, str, tuple[Descriptor, ...] | None]:
+    """Return digest and media type of what `reference` names, and the entries of an index, None for an image."""
+    raw, media_type, digest = _fetch(source, reference)
+    what = f"the manifest {digest} in {source}"
+    data = _json(raw, what)
+    media_type = _media_type(data, media_type)
+    return digest, media_type, _descriptors(data.get("manifests"), what) if _is_index(data, media_type) else None
+
+
+def model_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
+    """Return the layers that may hold model files: where some say what they hold, the others are the base image's."""
+    listed = tuple(layer for layer in manifest.layers if FILES_ANNOTATION in layer.annotations)
+    return listed or tuple(layer for layer in manifest.layers if _TAR_TYPE.fullmatch(layer.media_type) or _title(layer))
+
+
+def lists_cheaply(manifest: Manifest) -> bool:
+    """Tell whether `list_files` can do with a few bytes: each model layer says what it holds, or is one file."""
+    return all(
+        FILES_ANNOTATION in layer.annotations or (_title(layer) and not layer.media_type.endswith(("gzip", "zstd")))
+        for layer in model_layers(manifest)
+    )
+
+
 def list_files(source: Source, manifest: Manifest) -> list[File]:
     """Return the model's files, sorted by path.
 
     Images made by `push` say it in the manifest; of others the tar headers are read: past large members by a new
     request where the tar is uncompressed, through everything where it is gzip.
     """
-    contents = [_contents(source, layer) for layer in _model_layers(manifest)]
+    contents = [_contents(source, layer) for layer in model_layers(manifest)]
     return [file for _, file in sorted(_merge(contents).values(), key=lambda found: found[1].path)]
 
 
@@ -272,7 +318,7 @@ def read_file(source: Source, manifest: Manifest, path: str, limit: int = 64 * M
     The bytes are checked against the file's own sha256 where the manifest knows it, else against the layer's digest
     where the whole layer is no larger than `limit`, else not: a digest needs all bytes of a layer.
     """
-    for layer in reversed(_model_layers(manifest)):
+    for layer in reversed(model_layers(manifest)):
         listed = {file.path: file for file in _listed(layer) or ()}
         if listed and path not in listed:
             continue
@@ -287,6 +333,24 @@ def read_file(source: Source, manifest: Manifest, path: str, limit: int = 64 * M
         if removed:
             break
     raise PullError(REFUSED, f"reading {path} from {source}: there is no such file", "`inspect` lists the files")
+
+
+def survey(source: Source, layers: Sequence[Descriptor], *, jobs: int = 4, watch: Watch | None = None) -> list[Survey]:
+    """Read every byte of `layers` and return what they are, in order; nothing is written.
+
+    What is wrong with a layer is told in its survey; only failures of the network and of the login are raised.
+    """
+    transfers, watch = _Transfers(), watch or _Unwatched()
+    with ThreadPoolExecutor(max(1, jobs), "layer") as pool:
+        running = [pool.submit(_survey_layer, source, layer, transfers, watch) for layer in layers]
+        try:
+            for future in as_completed(running):
+                future.result()  # the first failure ends the others
+            return [future.result() for future in running]
+        finally:
+            for future in running:
+                future.cancel()
+            transfers.stop()
 
 
 def unpack(
@@ -362,7 +426,7 @@ def _select(source: Source, raw: bytes, media_type: str, digest: str, platform: 
     media_type = _media_type(data, media_type)
     if "manifests" in data and "layers" in data:
         raise PullError(INTEGRITY, f"{what} is an index and an image at once")
-    if media_type in INDEX_TYPES or (media_type not in MANIFEST_TYPES and "manifests" in data):
+    if _is_index(data, media_type):
         entry = _choose(_descriptors(data.get("manifests"), what), platform, what)
         raw, media_type, digest = _fetch(source, entry.digest)
         what = f"the manifest {digest} in {source}"
@@ -376,6 +440,10 @@ def _select(source: Source, raw: bytes, media_type: str, digest: str, platform: 
         raise PullError(REFUSED, message, "push the model again with a current tool")
     layers, config = _descriptors(data["layers"], what), Descriptor.from_json(data["config"])
     return Manifest(digest, media_type, raw, config, layers, _texts(data.get("annotations")))
+
+
+def _is_index(data: Mapping[str, Any], media_type: str) -> bool:
+    return media_type in INDEX_TYPES or (media_type not in MANIFEST_TYPES and "manifests" in data)
 
 
 def _media_type(data: Mapping[str, Any], content_type: str) -> str:
@@ -437,18 +505,17 @@ class _Stream(Protocol):
         """Fill the buffer from its start and return how much."""
 
 
-def _model_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
-    """Return the layers that may hold model files: where some say what they hold, the others are the base image's."""
-    listed = tuple(layer for layer in manifest.layers if FILES_ANNOTATION in layer.annotations)
-    return listed or tuple(layer for layer in manifest.layers if _TAR_TYPE.fullmatch(layer.media_type) or _title(layer))
-
-
 def _title(layer: Descriptor) -> str:
     return layer.annotations.get(TITLE) or layer.annotations.get(FILEPATH) or ""
 
 
-def _label(layer: Descriptor) -> str:
-    listed = _listed(layer)
+def _label(layer: Descriptor, *, lenient: bool = False) -> str:
+    try:
+        listed = _listed(layer)
+    except PullError:
+        if not lenient:
+            raise
+        listed = None
     if not listed:
         return _title(layer) or layer.digest[:19]
     return listed[0].path if len(listed) == 1 else f"{listed[0].path} and {len(listed) - 1} more"
@@ -541,7 +608,94 @@ def _gather(entries: Iterable[_Entry], layer: Descriptor) -> _Contents:
     return _Contents(tuple(files), tuple(removed))
 
 
-def _entries(blob: _Blob, layer: Descriptor) -> Iterator[_Entry]:
+class _Strict:
+    """Hears of what is in a layer, and stops at the first thing that is wrong."""
+
+    def member(self, name: str, path: str | None) -> None:
+        """Hear of a tar's member and where it lands."""
+
+    def wrong(self, error: PullError) -> None:
+        """Hear of a member that is refused."""
+        raise error
+
+    def passed(self, view: memoryview) -> None:
+        """Hear of bytes of the uncompressed tar."""
+
+    def ended(self, unzipped: _Forward | None) -> None:
+        """Hear that the last member has been seen; of a compressed tar there may be more to read."""
+
+
+class _Surveyor(_Strict):
+    """Goes on, and remembers: a digest must be of all bytes."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.more = 0
+        self.plain, self.shell, self.is_tar = True, False, False
+        self.diff_id: str | None = None
+        self._hash = hashlib.sha256()
+
+    def member(self, name: str, path: str | None) -> None:
+        self.shell = self.shell or name.lstrip("./") in SHELLS
+        self.plain = self.plain and (not path or name.startswith("models/"))
+
+    def wrong(self, error: PullError) -> None:
+        self.more += len(self.problems) >= MOST_PROBLEMS
+        self.problems += [error.message] if len(self.problems) < MOST_PROBLEMS else []
+
+    def passed(self, view: memoryview) -> None:
+        self._hash.update(view)
+
+    def ended(self, unzipped: _Forward | None) -> None:
+        self.is_tar = True
+        if unzipped:
+            unzipped.drain()
+            self.diff_id = "sha256:" + self._hash.hexdigest()
+
+
+_STRICT = _Strict()
+
+
+def _survey_layer(source: Source, layer: Descriptor, transfers: _Transfers, watch: Watch) -> Survey:
+    label, surveyor, damage = _label(layer, lenient=True), _Surveyor(), ""
+    files: list[File] = []
+
+    def passed(amount: int) -> None:
+        transfers.check()
+        watch.advance(label, amount)
+
+    watch.begin(label, layer.size)
+    buffer = bytearray(MIB)
+    with transfers.running(_Blob(source, layer, verify=True, passed=passed)) as blob:
+        try:
+            for entry in _entries(blob, layer, surveyor):
+                if not entry.removes:
+                    seen = hashlib.sha256()
+                    for chunk in _chunks(entry, buffer):
+                        seen.update(chunk)
+                    files.append(File(entry.path, entry.size, layer, seen.hexdigest()))
+        except PullError as error:
+            _require_content(error)
+            surveyor.wrong(error)
+        try:
+            blob.finish()
+        except PullError as error:
+            _require_content(error)
+            damage = error.message
+    if surveyor.more:
+        surveyor.problems.append(f"the layer {layer.digest} holds {surveyor.more} more that are refused")
+    watch.end(label, "damaged" if damage else "verified")
+    diff_id = surveyor.diff_id or (layer.digest if surveyor.is_tar and not damage else None)
+    return Survey(tuple(files), diff_id, surveyor.plain, surveyor.shell, damage, tuple(surveyor.problems))
+
+
+def _require_content(error: PullError) -> None:
+    """Raise again what says nothing of the layer: the network and the login."""
+    if error.exit_code in (NETWORK, NOT_AUTHORISED):
+        raise error
+
+
+def _entries(blob: _Blob, layer: Descriptor, observer: _Strict = _STRICT) -> Iterator[_Entry]:
     """Yield a layer's model files; each one's bytes must be read before the next is asked for, or are skipped.
 
     The media type alone does not tell: `oras push` calls every file a tar layer, and others put a title on real tars.
@@ -563,32 +717,43 @@ def _entries(blob: _Blob, layer: Descriptor) -> Iterator[_Entry]:
         if zipped:
             # GzipFile asks for 8 KiB at a time; the buffer keeps those requests away from the socket.
             unzipped = stack.enter_context(gzip.GzipFile(fileobj=io.BufferedReader(blob, MIB)))
-            stream = _Forward(cast("_Stream", unzipped), layer, None)
+            stream = _Forward(cast("_Stream", unzipped), layer, None, observer.passed)
         else:
             stream = _Forward(blob, layer, blob.skip)
-        yield from _members(stream, bare=".image." not in layer.media_type)
+        yield from _members(stream, observer, bare=".image." not in layer.media_type)
+        observer.ended(stream if zipped else None)
 
 
-def _members(stream: _Forward, *, bare: bool) -> Iterator[_Entry]:
+def _members(stream: _Forward, observer: _Strict, *, bare: bool) -> Iterator[_Entry]:
     """Yield the model files of a tar; only layers of other kinds than a container's may leave out `models/`."""
     seen: set[str] = set()
     for member in stream.headers():
-        path = _place(member.name, bare=bare)
-        folder, _, name = member.name.rpartition("/")
-        if name.startswith(".wh."):  # image-spec layer.md, "Whiteouts"
-            target = _place(folder if name == ".wh..wh..opq" else f"{folder}/{name[4:]}", bare=bare)
-            if target is not None:
-                yield _Entry(target, 0, stream, removes=True)
-        elif path is None or member.isdir():
+        try:
+            entry = _entry(member, stream, seen, bare=bare)
+            observer.member(member.name, entry.path if entry else None)
+        except PullError as error:
+            observer.wrong(error)
             continue
-        elif not path or not member.isreg() or member.issparse():
-            raise PullError(INTEGRITY, f"the image holds {member.name}, which is neither a plain file nor a folder")
-        elif path in seen or len(seen) >= MOST_FILES:
-            problem = f"more than {MOST_FILES} files" if len(seen) >= MOST_FILES else f"{member.name} twice in a layer"
-            raise PullError(INTEGRITY, f"the image holds {problem}")
-        else:
-            seen.add(path)
-            yield _Entry(path, member.size, stream)
+        if entry:
+            yield entry
+
+
+def _entry(member: tarfile.TarInfo, stream: _Forward, seen: set[str], *, bare: bool) -> _Entry | None:
+    """Return what a member is to the model, None for nothing; `seen` are the files of the layer so far."""
+    path = _place(member.name, bare=bare)
+    folder, _, name = member.name.rpartition("/")
+    if name.startswith(".wh."):  # image-spec layer.md, "Whiteouts"
+        target = _place(folder if name == ".wh..wh..opq" else f"{folder}/{name[4:]}", bare=bare)
+        return _Entry(target, 0, stream, removes=True) if target is not None else None
+    if path is None or member.isdir():
+        return None
+    if not path or not member.isreg() or member.issparse():
+        raise PullError(INTEGRITY, f"the image holds {member.name}, which is neither a plain file nor a folder")
+    if path in seen or len(seen) >= MOST_FILES:
+        problem = f"more than {MOST_FILES} files" if len(seen) >= MOST_FILES else f"{member.name} twice in a layer"
+        raise PullError(INTEGRITY, f"the image holds {problem}")
+    seen.add(path)
+    return _Entry(path, member.size, stream)
 
 
 def _chunks(entry: _Entry, buffer: bytearray) -> Iterator[memoryview]:
@@ -712,8 +877,14 @@ class _Blob(io.RawIOBase):
 class _Forward:
     """A tar as `tarfile` wants to see it, over bytes that only go forward."""
 
-    def __init__(self, inner: _Stream, layer: Descriptor, skip: Callable[[int], None] | None) -> None:
-        self._inner, self._layer, self._skip = inner, layer, skip
+    def __init__(
+        self,
+        inner: _Stream,
+        layer: Descriptor,
+        skip: Callable[[int], None] | None,
+        passed: Callable[[memoryview], None] | None = None,
+    ) -> None:
+        self._inner, self._layer, self._skip, self._passed = inner, layer, skip, passed
         self._position = 0
         self._last = b""
 
@@ -768,7 +939,15 @@ class _Forward:
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise PullError(INTEGRITY, f"the layer {self._layer.digest} is no readable gzip: {error}") from error
         self._position += count
+        if self._passed:
+            self._passed(buffer[:count])
         return count
+
+    def drain(self) -> None:
+        """Read what follows the last member, which a digest of the tar is of, too."""
+        scratch = memoryview(bytearray(64 << 10))
+        while self.readinto(scratch):
+            pass
 
 
 # ---------------------------------------------------------------- to the disk
@@ -818,7 +997,7 @@ def _fill(plan: _Plan, work: Path, target: Path) -> list[File]:
 
     `work/.layers/N` is what layer N holds, `work/.done/N` says that it is complete and verified.
     """
-    layers = dict(enumerate(_model_layers(plan.manifest)))
+    layers = dict(enumerate(model_layers(plan.manifest)))
     contents = {place: _finished(work, target, place, layer) for place, layer in layers.items()}
     missing = {place: layer for place, layer in layers.items() if contents[place] is None}
     _require_space(work.parent, sum(layer.size for layer in missing.values()))
@@ -1297,12 +1476,12 @@ class _Download:
         self._drop()
 
     def _receive(self, view: memoryview) -> int:
-        if self._answer is None:
-            self._answer = self._registry.blob(self._descriptor, self._position)
+        answer = self._answer or self._registry.blob(self._descriptor, self._position)
+        self._answer = answer  # `close` in another thread forgets it at any time
         started = time.monotonic()
-        count = self._answer.readinto(view)
+        count = answer.readinto(view)
         if not count:
-            raise _TransientError(f"{self._answer.host} ended the transfer after {self._position} bytes")
+            raise _TransientError(f"{answer.host} ended the transfer after {self._position} bytes")
         self._guard_pace(count, time.monotonic() - started)
         self._position += count
         if self._position - self._safe >= MIB:
@@ -1875,7 +2054,7 @@ def _pull_to_volume(options: argparse.Namespace) -> bool:
     digest = reference if _DIGEST.fullmatch(reference) else _fetch(registry, reference)[2]
     if _is_there(options.volume, digest):
         return False
-    layers = _model_layers(resolve(registry, digest, options.platform))
+    layers = model_layers(resolve(registry, digest, options.platform))
     total = sum(layer.size for layer in layers)
     _say(f"pulling {host}/{repository}@{digest} ({len(layers)} layers, {_amount(total)}) to {options.volume}")
     lines = _Lines(total)
