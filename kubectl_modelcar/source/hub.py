@@ -14,11 +14,12 @@ import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, though not in its __all__
-    build_hf_headers,
+    get_token,
     hf_raise_for_status,
     validate_repo_id,
 )
 
+from kubectl_modelcar import __version__
 from kubectl_modelcar.errors import IntegrityFailure, NetworkGaveUp
 from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.patience import TRANSIENT, MayPass, Patience, Tries
@@ -62,7 +63,7 @@ class HubSource:
         self._lines = Lines()
         self._client = new_client(self._lines)
         weakref.finalize(self, self._client.close)
-        self._headers = build_hf_headers(library_name="kubectl-modelcar")
+        self._headers = _headers()
         self._heads = Heads()
 
     def __str__(self) -> str:
@@ -236,6 +237,15 @@ class HubSource:
                 return None
         newest = history[0] if isinstance(history, list) and history else None
         return _seconds(newest.get("date")) if isinstance(newest, dict) else None
+
+
+def _headers() -> dict[str, str]:
+    """Return who asks, and the token that the Hub's own client would send.
+
+    That client's `build_hf_headers` asks the Hub for a list of agents first, and looks for torch.
+    """
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return {"user-agent": f"kubectl-modelcar/{__version__}"} | ({"authorization": f"Bearer {token}"} if token else {})
 
 
 def _file(entry: Mapping[str, Any]) -> ModelFile | None:

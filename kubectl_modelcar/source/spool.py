@@ -12,11 +12,12 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from io import FileIO
 from pathlib import Path
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-from huggingface_hub.utils import is_xet_available, silent_tqdm  # type: ignore[attr-defined]
+from huggingface_hub.utils import silent_tqdm  # type: ignore[attr-defined]  # not in its __all__
 
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
 from kubectl_modelcar.image import ModelFile
@@ -141,7 +142,7 @@ class SpooledSource:
         return copy
 
     def _in_xet(self, file: ModelFile) -> bool:
-        if constants.HF_HUB_DISABLE_XET or not is_xet_available():
+        if constants.HF_HUB_DISABLE_XET or find_spec("hf_xet") is None:
             return False
         return self._hub.patience.persist(lambda: self._has_xet_hash(file))
 
