@@ -8,7 +8,8 @@ from pathlib import Path
 from kubectl_modelcar.errors import LocalFailure
 from kubectl_modelcar.image import ImageReference
 
-_DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
+DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+"""The names of Docker Hub; the last one is the host that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class RegistryAccess:
     def origin(self, reference: ImageReference) -> str:
         """Return the URL of the registry's own origin, without a path."""
         scheme = "http" if self.plain_http else "https"
-        return f"{scheme}://{_DOCKER_HUB.get(reference.registry, reference.registry)}"
+        return f"{scheme}://{DOCKER_HUB[-1] if reference.registry in DOCKER_HUB else reference.registry}"
 
 
 def _trust(context: ssl.SSLContext, place: Path) -> None:
@@ -55,5 +56,5 @@ def _trust(context: ssl.SSLContext, place: Path) -> None:
 
 def repository_path(reference: ImageReference) -> str:
     """Return the repository as the API names it: Docker Hub's official images live below `library/`."""
-    short = reference.registry in _DOCKER_HUB and "/" not in reference.repository
+    short = reference.registry in DOCKER_HUB and "/" not in reference.repository
     return f"library/{reference.repository}" if short else reference.repository

@@ -16,31 +16,39 @@ from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import LocalFailure, NotAuthorised
 from kubectl_modelcar.image import ImageReference
 from kubectl_modelcar.process import CannotStart, RanTooLong, run
+from kubectl_modelcar.registry.access import DOCKER_HUB
 
 _HELPER_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _HELPER_TIMEOUT = 30.0  # seconds; a helper may have to unlock a keyring
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
-_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_INTERNAL = re.compile(r"image-registry\.openshift-image-registry\.svc(\.cluster\.local)?(:5000)?")
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _IDENTITY_TOKEN_USER = "<token>"  # noqa: S105  docker's marker in the place of a name, no secret
 
 
 def find_credential(reference: ImageReference, authfile: Path | None = None) -> "puller.Credential | None":
     """Return the user's credential for the repository, or None when no file has one.
 
-    An `authfile` is the only file that is read. Raises LocalFailure for a file that cannot be understood,
-    NotAuthorised for a helper that fails.
+    An `authfile` is the only file that is read. In a pod, OpenShift's own registry knows the service account when no
+    file has a login for it. Raises LocalFailure for a file that cannot be understood, NotAuthorised for a helper that
+    fails.
     """
-    for path in [authfile] if authfile else _files():
+    for path in credential_files(authfile):
         config = _load(path, required=path == authfile)
         found = _from_helper(config, reference) or _from_auths(config, reference, path)
         if found:
             return found
-    return None
+    return None if authfile else _service_account(reference)
+
+
+def credential_files(authfile: Path | None = None) -> tuple[Path, ...]:
+    """Return the files where credentials may be, in the order in which `oc` looks; they need not be there."""
+    return (authfile,) if authfile else tuple(dict.fromkeys(_files()))
 
 
 def docker_config(reference: ImageReference, credential: "puller.Credential") -> bytes:
     """Return a docker config.json that holds `credential` for that registry and nothing else."""
-    key = _DOCKER_HUB_KEY if reference.registry in _DOCKER_HUB else reference.registry
+    key = _DOCKER_HUB_KEY if reference.registry in DOCKER_HUB else reference.registry
     if credential.username == _IDENTITY_TOKEN_USER:
         entry = {"identitytoken": credential.password}
     else:
@@ -48,8 +56,18 @@ def docker_config(reference: ImageReference, credential: "puller.Credential") ->
     return json.dumps({"auths": {key: entry}}).encode()
 
 
+def _service_account(reference: ImageReference) -> "puller.Credential | None":
+    """Return what a pod is to the cluster's own registry, which takes its token for a password, with any name."""
+    if not _INTERNAL.fullmatch(reference.registry):
+        return None
+    try:
+        token = _SERVICE_ACCOUNT.read_text().strip()
+    except (OSError, ValueError):
+        return None  # no pod, or one without a token
+    return puller.Credential("serviceaccount", token) if token else None
+
+
 def _files() -> Iterator[Path]:
-    """Yield where credentials may be, in the order in which `oc` looks."""
     environment, home = os.environ, Path.home()
     if environment.get("REGISTRY_AUTH_FILE"):
         yield Path(environment["REGISTRY_AUTH_FILE"])
@@ -81,7 +99,7 @@ def _keys(reference: ImageReference) -> Iterator[str]:
     while name:
         yield name
         name = name.rpartition("/")[0]
-    hosts = _DOCKER_HUB if reference.registry in _DOCKER_HUB else (reference.registry,)
+    hosts = DOCKER_HUB if reference.registry in DOCKER_HUB else (reference.registry,)
     for host in hosts:
         yield from (host, f"https://{host}", f"http://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
 
@@ -116,10 +134,10 @@ def _from_entry(entry: Mapping[str, Any], key: str, path: Path) -> "puller.Crede
 
 
 def _from_helper(config: Mapping[str, Any], reference: ImageReference) -> "puller.Credential | None":
-    is_hub = reference.registry in _DOCKER_HUB
+    is_hub = reference.registry in DOCKER_HUB
     helpers = config.get("credHelpers")
     helpers = helpers if isinstance(helpers, dict) else {}
-    keys = (_DOCKER_HUB_KEY, *_DOCKER_HUB) if is_hub else (reference.registry,)
+    keys = (_DOCKER_HUB_KEY, *DOCKER_HUB) if is_hub else (reference.registry,)
     helper = next((helpers[key] for key in keys if key in helpers), None) or config.get("credsStore")
     if not helper:
         return None
