@@ -1,90 +1,35 @@
 """What the fake registry answers: pure in the request and the registry's state, no sockets."""
 
 import base64
-import hashlib
 import json
 import re
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tests.fakes.registry_state import Answer, Asked, State, Token, digest_of, error, page
+from tests.fakes.registry_uploads import continue_upload, place, query_of, start_upload
 
 USER, PASSWORD = "user", "correct horse"
 IDENTITY_TOKEN = "an identity token"
 LARGEST_MANIFEST = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request: headers with names in lower case, path with query."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(slots=True)
-class Token:
-    actions: Mapping[str, frozenset[str]]
-    expires: float
-
-
-@dataclass(slots=True)
-class Answer:
-    status: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-def _error(status: int, code: str, message: str, **headers: str) -> Answer:
-    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-    return Answer(status, {"Content-Type": "application/json", **headers}, body)
-
-
-def digest_of(data: bytes) -> str:
-    """Return the sha256 digest of the bytes."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-class State:
-    """What a registry holds. The registry's lock guards it."""
-
-    def __init__(self, auth, *, token_lifetime, anonymous_pull):
-        self.auth, self.token_lifetime, self.anonymous_pull = auth, token_lifetime, anonymous_pull
-        self.blobs: dict[str, bytes] = {}
-        self.repositories: dict[str, set[str]] = {}
-        """Which digests each repository knows."""
-        self.manifests: dict[str, tuple[str, bytes]] = {}
-        """Media type and bytes by digest."""
-        self.tags: dict[str, str] = {}
-        """"REPO:TAG" to digest."""
-        self.uploads: dict[str, bytearray] = {}
-        self.tokens: dict[str, Token] = {}
-        self.realm = ""
-        self.challenge: str | None = None
-        """Sent as WWW-Authenticate in place of its own."""
-
-    def add_blob(self, repository: str, data: bytes) -> str:
-        """Put a blob there and return its digest."""
-        digest = digest_of(data)
-        self.blobs[digest] = data
-        self.repositories.setdefault(repository, set()).add(digest)
-        return digest
-
-    def add_manifest(self, repository: str, raw: bytes, media_type: str, tag: str | None = None) -> str:
-        """Put a manifest there, unchecked, and return its digest."""
-        digest = digest_of(raw)
-        self.manifests[digest] = (media_type, raw)
-        self.repositories.setdefault(repository, set()).add(digest)
-        if tag:
-            self.tags[f"{repository}:{tag}"] = digest
-        return digest
-
-    def knows(self, repository: str, digest: str) -> bool:
-        """Tell whether a repository has a blob or a manifest."""
-        return digest in self.repositories.get(repository, ())
+_NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(
+    rf"/v2/(?:(?P<name>{_NAME}(?:/{_NAME})*?)/"
+    r"(?P<kind>blobs/uploads|blobs|manifests|tags|referrers)/(?P<rest>[^/]*))?"
+)
+_METHODS = {
+    "blobs/uploads": {"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"},
+    "blobs": {"GET", "HEAD", "DELETE"},
+    "manifests": {"GET", "HEAD", "PUT", "DELETE"},
+    "tags": {"GET"},
+}
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_OCI = {"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"}
+_DOCKER = {
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+}
 
 
 def answer_to(asked: Asked, state: State) -> Answer:
@@ -92,121 +37,169 @@ def answer_to(asked: Asked, state: State) -> Answer:
     parts = urlsplit(asked.path)
     if parts.path == "/token":
         return _issue_token(asked, state)
-    match = re.fullmatch(
-        r"/v2/(?:(?P<name>.+?)/(?P<kind>blobs/uploads|blobs|manifests|tags)/(?P<rest>.*))?", parts.path
-    )
-    if not match:
-        return _error(404, "UNSUPPORTED", "no such address")
-    name, rest = match["name"], match["rest"]
-    refused = _refusal(asked, state, name)
-    if refused:
-        return refused
+    match = _PATH.fullmatch(parts.path)
+    if not match or match["kind"] == "referrers":  # that API is optional, and distribution has none
+        return page(404, "404 page not found\n")
+    if match["name"] and asked.method not in _METHODS[match["kind"]]:
+        return page(405, "Method not allowed\n")
+    refused = None if asked.at_storage else _refusal(asked, state, match["name"])
+    return refused or _answer(asked, state, match["name"], match["kind"], match["rest"])
+
+
+def _answer(asked: Asked, state: State, name: str, kind: str, rest: str) -> Answer:
     if not name:
         return Answer(200, {"Docker-Distribution-API-Version": "registry/2.0"}, b"{}")
+    if state.rules.needs_repository and name not in state.repositories:
+        return error(404, "NAME_UNKNOWN", f"the repository {name} does not exist")
+    if asked.method in state.rules.redirects and kind.startswith("blobs") and not asked.at_storage:
+        return _to_storage(asked, state)
     answers = {"blobs/uploads": _upload, "blobs": _blob, "manifests": _manifest, "tags": _tags}
-    return answers[match["kind"]](asked, state, name, rest)
+    return answers[kind](asked, state, name, rest)
 
 
-def _tags(_asked: Asked, state: State, name: str, _rest: str) -> Answer:
-    tags = sorted(tag.removeprefix(name + ":") for tag in state.tags if tag.rpartition(":")[0] == name)
-    return Answer(200, {"Content-Type": "application/json"}, json.dumps({"name": name, "tags": tags}).encode())
+def _to_storage(asked: Asked, state: State) -> Answer:
+    joined = "&" if "?" in asked.path else "?"
+    signed = urlencode({"X-Amz-Signature": secrets.token_hex(8)})
+    return Answer(307, {"Location": f"{state.storage_url()}{asked.path}{joined}{signed}"})
+
+
+def _upload(asked: Asked, state: State, name: str, rest: str) -> Answer:
+    if asked.method != "POST":
+        return continue_upload(asked, state, rest)
+    return start_upload(asked, state, name, lambda source: not _refusal(asked, state, source, "pull"))
+
+
+def _tags(asked: Asked, state: State, name: str, _rest: str) -> Answer:
+    tags = [tag.removeprefix(name + ":") for tag in state.tags if tag.rpartition(":")[0] == name]
+    if not tags:
+        return error(404, "NAME_UNKNOWN", "repository name not known to registry")
+    headers, query = {"Content-Type": "application/json"}, query_of(asked)
+    if state.rules.sorts_tags:
+        tags = sorted(tag for tag in tags if tag > query.get("last", ""))
+        most = int(query.get("n", len(tags)))
+        if len(tags) > most:
+            tags = tags[:most]
+            headers["Link"] = f'</v2/{name}/tags/list?last={tags[-1]}&n={most}>; rel="next"'
+    return Answer(200, headers, json.dumps({"name": name, "tags": tags}).encode())
 
 
 def _blob(asked: Asked, state: State, name: str, digest: str) -> Answer:
+    if not _DIGEST.fullmatch(digest):
+        return error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+    if asked.method == "DELETE":
+        return _delete(state, name, digest, "BLOB_UNKNOWN")
     if digest not in state.blobs or not state.knows(name, digest):
-        return _error(404, "BLOB_UNKNOWN", f"no blob {digest}")
+        return error(404, "BLOB_UNKNOWN", f"no blob {digest}")
     data = state.blobs[digest]
-    headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": digest}
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
-    if not wanted:
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Docker-Content-Digest": digest,
+        "Accept-Ranges": "bytes",
+    }
+    if "range" not in asked.headers:
         return Answer(200, headers, data)
-    start, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
-    if start > end:
-        return _error(416, "RANGE_INVALID", "no such bytes", **{"Content-Range": f"bytes */{len(data)}"})
+    span = _span(asked.headers["range"], len(data))
+    if span is None:
+        return _no_such_part(state, len(data), digest)
+    start, end = span
     headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
-    return Answer(206, headers, data[start : end + 1])
+    return Answer(206, headers, memoryview(data)[start : end + 1])
+
+
+def _span(said: str, size: int) -> tuple[int, int] | None:
+    """Return first and last byte of a Range (RFC 9110, 14.1.2), one that is there in part at least."""
+    wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", said)
+    if not wanted or wanted[0] == "bytes=-":
+        return None
+    if not wanted[1]:
+        return max(0, size - int(wanted[2])), size - 1
+    start, end = int(wanted[1]), min(int(wanted[2] or size), size - 1)
+    return (start, end) if start <= end else None
+
+
+def _no_such_part(state: State, size: int, digest: str) -> Answer:
+    answer = page(416, "invalid range: failed to overlap\n")
+    answer.headers |= {"Content-Range": f"bytes */{size}", "Docker-Content-Digest": digest}
+    if state.rules.breaks_416:
+        answer.headers["Content-Length"], answer.body = str(size), b""
+    return answer
+
+
+def _delete(state: State, name: str, digest: str, code: str) -> Answer:
+    if not state.rules.deletes:
+        return error(405, "UNSUPPORTED", "The operation is unsupported.")
+    if not state.knows(name, digest):
+        return error(404, code, f"nothing has the digest {digest}")
+    state.repositories[name].discard(digest)
+    for tag in [tag for tag, named in state.tags.items() if named == digest and tag.rpartition(":")[0] == name]:
+        del state.tags[tag]
+    return Answer(202)
 
 
 def _manifest(asked: Asked, state: State, name: str, reference: str) -> Answer:
     if asked.method == "PUT":
         return _put_manifest(asked, state, name, reference)
+    if asked.method == "DELETE":
+        return _delete(state, name, reference, "MANIFEST_UNKNOWN")
     digest = reference if ":" in reference else state.tags.get(f"{name}:{reference}", "")
     if digest not in state.manifests or not state.knows(name, digest):
-        return _error(404, "MANIFEST_UNKNOWN", f"no manifest {reference}")
+        return error(404, "MANIFEST_UNKNOWN", f"no manifest {reference}")
     media_type, raw = state.manifests[digest]
+    known = {kind.split(";")[0].strip() for kind in asked.headers.get("accept", "").split(",")}
+    if state.rules.checks_accept and media_type in _OCI - known:
+        return error(404, "MANIFEST_UNKNOWN", "OCI manifest found, but accept header does not support OCI manifests")
     return Answer(200, {"Content-Type": media_type, "Docker-Content-Digest": digest}, raw)
 
 
 def _put_manifest(asked: Asked, state: State, name: str, reference: str) -> Answer:
-    digest = digest_of(asked.body)
-    if len(asked.body) > LARGEST_MANIFEST:
-        return _error(413, "SIZE_INVALID", "the manifest is too large")
+    if not asked.whole:
+        return Answer(499)  # nobody hears it
+    raw = bytes(asked.body)
+    refused = _bad_manifest(asked, state, name, raw)
+    if refused:
+        return refused
+    digest = digest_of(raw)
     if ":" in reference and reference != digest:
-        return _error(400, "DIGEST_INVALID", f"the manifest's digest is {digest}")
+        return error(400, "DIGEST_INVALID", f"the manifest's digest is {digest}")
+    rewritten = state.rules.rewrites_manifests
+    if rewritten:
+        raw = json.dumps(json.loads(raw), indent=2).encode()
+    media_type = asked.headers["content-type"]
+    stored = state.add_manifest(name, raw, media_type, None if ":" in reference else reference)
+    said = digest if rewritten == "silently" else stored
+    location = place(asked, state, f"/v2/{name}/manifests/{said}")
+    return Answer(201, {"Location": location, "Docker-Content-Digest": said})
+
+
+def _bad_manifest(asked: Asked, state: State, name: str, raw: bytes) -> Answer | None:
+    media_type = asked.headers.get("content-type", "")
+    if len(raw) > LARGEST_MANIFEST or media_type not in _OCI | _DOCKER:
+        return error(400, "MANIFEST_INVALID", "the body is too large, or of a type that is no manifest's")
     try:
-        data = json.loads(asked.body)
-        needed = [data["config"], *data["layers"]] if "layers" in data else data["manifests"]
-        missing = [entry["digest"] for entry in needed if not state.knows(name, entry["digest"])]
-    except (ValueError, KeyError, TypeError):
-        return _error(400, "MANIFEST_INVALID", "no manifest")
+        document = json.loads(raw)
+        if document.get("schemaVersion") != 2:
+            return error(500, "UNKNOWN", "unrecognized manifest schema version")
+        entries = [document["config"], *document["layers"]] if "layers" in document else document["manifests"]
+        missing = [entry["digest"] for entry in entries if not state.knows(name, entry["digest"])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return error(400, "MANIFEST_INVALID", "manifest invalid")
+    if ("layers" in document) == (".index." in media_type or ".list." in media_type):
+        return error(400, "MANIFEST_INVALID", "expected index but found manifest, or the other way round")
     if missing:
-        return _error(400, "MANIFEST_BLOB_UNKNOWN", f"no blob {missing[0]}")
-    state.add_manifest(name, asked.body, asked.headers.get("content-type", ""), None if ":" in reference else reference)
-    return Answer(201, {"Location": f"/v2/{name}/manifests/{digest}", "Docker-Content-Digest": digest})
+        return error(400, "MANIFEST_BLOB_UNKNOWN", f"no blob {missing[0]}")
+    return _unknown_config(state, document)
 
 
-def _upload(asked: Asked, state: State, name: str, upload: str) -> Answer:  # noqa: PLR0911 (one for each answer)
-    if asked.method == "POST":
-        return _start_upload(asked, state, name)
-    if upload not in state.uploads:
-        return _error(404, "BLOB_UPLOAD_UNKNOWN", "no such upload")
-    if asked.method == "DELETE":
-        del state.uploads[upload]
-        return Answer(204)
-    data = state.uploads[upload]
-    span = re.fullmatch(r"(?:bytes )?(\d+)-(\d+)(?:/\S+)?", asked.headers.get("content-range", ""))
-    if asked.method == "GET":
-        return _progress(state, name, upload, 204)
-    if span and (int(span[1]) != len(data) or int(span[2]) - int(span[1]) + 1 != len(asked.body)):
-        return _progress(state, name, upload, 416)
-    data += asked.body
-    if asked.method == "PATCH":
-        return _progress(state, name, upload, 202)
-    del state.uploads[upload]
-    return _finish(state, name, _query(asked).get("digest", ""), bytes(data))
-
-
-def _start_upload(asked: Asked, state: State, name: str) -> Answer:
-    query = _query(asked)
-    source, mounted = query.get("from", ""), query.get("mount", "")
-    if mounted in state.blobs and state.knows(source, mounted) and not _refusal(asked, state, source, "pull"):
-        return _finish(state, name, mounted, state.blobs[mounted])
-    if "digest" in query:
-        return _finish(state, name, query["digest"], asked.body)
-    upload = secrets.token_hex(16)
-    state.uploads[upload] = bytearray()
-    return _progress(state, name, upload, 202)
-
-
-def _progress(state: State, name: str, upload: str, status: int) -> Answer:
-    last = max(0, len(state.uploads[upload]) - 1)  # "0-0" for none, as distribution says it
-    location = f"/v2/{name}/blobs/uploads/{upload}?_state={secrets.token_urlsafe(8)}"
-    return Answer(status, {"Location": location, "Range": f"0-{last}", "Docker-Upload-UUID": upload})
-
-
-def _finish(state: State, name: str, digest: str, data: bytes) -> Answer:
-    if digest_of(data) != digest:
-        return _error(400, "DIGEST_INVALID", f"the bytes have the digest {digest_of(data)}")
-    state.add_blob(name, data)
-    return Answer(201, {"Location": f"/v2/{name}/blobs/{digest}", "Docker-Content-Digest": digest})
-
-
-def _query(asked: Asked) -> dict[str, str]:
-    return {name: values[-1] for name, values in parse_qs(urlsplit(asked.path).query).items()}
+def _unknown_config(state: State, document: dict) -> Answer | None:
+    kind = document.get("config", {}).get("mediaType")
+    if state.rules.config_types is None or kind is None or kind in state.rules.config_types:
+        return None
+    return error(415, "MANIFEST_INVALID", f"unsupported config type {kind}")
 
 
 def _refusal(asked: Asked, state: State, name: str | None, action: str = "") -> Answer | None:
     """Return the 401, None when the request may go on."""
+    counted = not action  # that a mount looks at its source's scope is no request of its own
     action = action or ("pull" if asked.method in ("GET", "HEAD") and "/uploads/" not in asked.path else "push")
     given = asked.headers.get("authorization", "")
     if state.auth is None or (state.auth == "basic" and _is_known(given)):
@@ -217,16 +210,22 @@ def _refusal(asked: Asked, state: State, name: str | None, action: str = "") -> 
     challenge = f'Bearer realm="{state.realm}",service="fake"'
     challenge += f',scope="{resource}:{"pull,push" if action == "push" else action}"' if name else ""
     token = state.tokens.get(given.removeprefix("Bearer "))
-    if token is None or token.expires < time.monotonic():
+    if token is None or _is_over(token, state, counted=counted):
         return _challenge(state, challenge + (',error="invalid_token"' if given else ""))
     if name and action not in token.actions.get(resource, ()):
         return _challenge(state, challenge + ',error="insufficient_scope"')
     return None
 
 
+def _is_over(token: Token, state: State, *, counted: bool) -> bool:
+    token.uses += counted
+    most = state.rules.token_uses
+    return token.expires < time.monotonic() or (most is not None and token.uses > most)
+
+
 def _challenge(state: State, challenge: str) -> Answer:
     headers = {"WWW-Authenticate": state.challenge or challenge}
-    return _error(401, "UNAUTHORIZED", "authentication required", **headers)
+    return error(401, "UNAUTHORIZED", "authentication required", **headers)
 
 
 def _is_known(authorization: str) -> bool:
@@ -241,7 +240,7 @@ def _issue_token(asked: Asked, state: State) -> Answer:
     if asked.method == "POST":
         known = form.get("refresh_token") == [IDENTITY_TOKEN] and form.get("grant_type") == ["refresh_token"]
     if not known and (asked.method == "POST" or authorization):
-        return _error(401, "UNAUTHORIZED", "wrong name or password")
+        return error(401, "UNAUTHORIZED", "wrong name or password")
     open_to_all = {"pull"} if state.anonymous_pull else set()
     actions: dict[str, frozenset[str]] = {}
     for scope in " ".join(form.get("scope", [])).split():
