@@ -167,6 +167,16 @@ class TestOrder:
             (digest_of(outer), "1"),
         ]
 
+    def test_a_manifest_that_is_named_twice(self, registry):
+        """Is read once."""
+        outer = json.dumps(
+            {"schemaVersion": 2, "manifests": [described(AMD, MANIFEST_TYPE), described(AMD, MANIFEST_TYPE)]}
+        ).encode()
+        source = fill(registry, outer)
+        registry.log.clear()
+        copy(source, FakeTarget(), TARGET, ("1",))
+        assert len(registry.requests("GET", f"/manifests/{digest_of(AMD)}")) == 1
+
     def test_nothing_twice(self, tmp_path):
         """What is there, and what both images share, is not sent."""
         target = FakeTarget(has=[digest_of(ONE)])
@@ -312,17 +322,16 @@ class TestProgress:
         """Begin again where it is taken up."""
 
         class Breaking(FakeTarget):
-            """A target that needs three attempts."""
+            """A target that loses all but the first byte, at first."""
 
             def upload(self, content, digest=None):
-                first = content.chunks()
-                next(first)
-                first.close()
-                next(content.chunks(1)).release()
-                return super().upload(content, digest)
+                lost = b"".join(bytes(chunk) for chunk in content.chunks())
+                kept = Held(content.name, lost[:1] + b"".join(bytes(chunk) for chunk in content.chunks(1)))
+                return super().upload(kept, digest)
 
-        watcher = Amounts()
-        copy(layout(tmp_path), Breaking(), TARGET, ("1",), progress=watcher)
+        target, watcher = Breaking(), Amounts()
+        copy(layout(tmp_path), target, TARGET, ("1",), progress=watcher)
+        assert target.blobs == {digest_of(data): data for data in BLOBS}
         assert watcher.amounts == {digest_of(data)[:19]: len(data) for data in BLOBS}
 
 

@@ -181,6 +181,12 @@ class TestConfig:
         schema = json.loads(SCHEMA.read_text())
         assert list(jsonschema.Draft202012Validator(schema).iter_errors(json.loads(config.data))) == []
 
+    @pytest.mark.parametrize("family", ["a\x1b[2J", "a\nb", 7, None, ["a"]])
+    def test_family_that_is_no_plain_text(self, family):
+        """Is left out: a model's config.json is anybody's."""
+        config = artifact_config([], created=CREATED, model={"model_type": family})
+        assert json.loads(config.data)["descriptor"] == {"createdAt": CREATED}
+
     @pytest.mark.parametrize(
         ("paths", "known"),
         [
