@@ -11,7 +11,7 @@ PYTEST_FLAGS ?=
 REAL_OR_SKIP := || [ "$$MODELCAR_REQUIRE_REAL" != 1 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel check format tools bench dist docs clean
+.PHONY: help demo test test-wheel check format tools bench fuzz dist docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ tools: $(TOOLS) ## Install the real tools of the tests (needs Go; as root on Deb
 
 bench: tools ## Measure push and pull beside their peers (20 minutes; python -m benchmarks NAME for one table)
 	$(PY) -m benchmarks
+
+fuzz: $(TOOLS) ## Try 100,000 broken inputs on each parser (minutes); FUZZ="PARSER NUMBER" repeats one
+	$(PY) -m tests.fuzz $(FUZZ)
 
 dist: $(TOOLS) ## Build the wheel and the source distribution into dist/
 	rm -rf dist
