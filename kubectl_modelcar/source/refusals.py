@@ -68,6 +68,8 @@ def translated(asking: Asking) -> Iterator[None]:
         raise NetworkGaveUp(
             f"{cannot}: {constants.ENDPOINT} gave an answer that is not the Hub's ({type(error).__name__})", _MIRROR
         ) from error
+    except OSError as error:
+        raise NetworkGaveUp(f"{cannot}: {one_line(str(error), 200)}", "check the network and SSL_CERT_FILE") from error
 
 
 def _unanswered(asking: Asking, error: httpx2.TransportError) -> NetworkGaveUp:

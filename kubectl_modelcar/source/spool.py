@@ -1,8 +1,9 @@
 """Large files of the Hub on this machine's disk while their layer is sent.
 
-That costs room for `--jobs` files and the time to write them. What it gains: files that the Hub keeps in Xet come by
-hf_xet, in parallel and without the chunks that it met before; nothing of a file goes to the registry before its sha256
-is right; and what a registry wants again is not asked of the Hub again.
+That costs room for `--jobs` files, the time to write them, and some hundred MB of memory where hf_xet is used (it takes
+its buffers from this machine's memory; HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_SIZE bounds them). What it gains: files
+that the Hub keeps in Xet come by hf_xet, in many streams; nothing of a file goes to the registry before its sha256 is
+right; and what a registry wants again is not asked of the Hub again.
 """
 
 import errno
@@ -11,15 +12,16 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from importlib.util import find_spec
 from io import FileIO
 from pathlib import Path
+from typing import Self
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-from huggingface_hub.utils import silent_tqdm  # type: ignore[attr-defined]  # not in its __all__
 
-from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
+from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, NetworkGaveUp
 from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.source.hub import HubSource
 from kubectl_modelcar.source.model import CHUNK, Listing
@@ -83,15 +85,11 @@ class SpooledSource:
 
     def _copy(self, file: ModelFile) -> FileIO:
         """Return this thread's copy of `file`, downloaded if need be."""
-        known: tuple[ModelFile, FileIO] | None = getattr(self._own, "copy", None)
-        if known and known[0] == file:
-            return known[1]
-        if known:
-            self._own.copy = None
-            known[1].close()
-        copy = self._fetched(file)
-        self._own.copy = file, copy
-        return copy
+        known: _Copy | None = getattr(self._own, "copy", None)
+        if known is None or known.file != file:
+            self._own.copy = known = None  # which makes room before it is needed
+            self._own.copy = known = _Copy(file, self._fetched(file))
+        return known.bytes
 
     def _fetched(self, file: ModelFile) -> FileIO:
         found = None
@@ -152,7 +150,10 @@ class SpooledSource:
             return get_hf_file_metadata(url, timeout=60.0).xet_file_data is not None
 
     def _by_xet(self, file: ModelFile) -> FileIO:
-        return self._hub.patience.persist(lambda: self._xet_download(file))
+        try:
+            return self._xet_download(file)
+        except (NetworkGaveUp, OSError, RuntimeError):  # hf_xet's own, when it has tried several times
+            return self._by_http(file)
 
     def _xet_download(self, file: ModelFile) -> FileIO:
         with (
@@ -160,13 +161,39 @@ class SpooledSource:
             translated(self._hub.asking(f"read {file.path} of {self}")),
         ):
             place = hf_hub_download(
-                self._hub.model.repository,
-                file.path,
-                revision=self._hub.commit,
-                local_dir=folder,
-                tqdm_class=silent_tqdm,
+                self._hub.model.repository, file.path, revision=self._hub.commit, local_dir=folder, tqdm_class=_NoBar
             )
             return Path(place).open("rb", buffering=0)  # and the folder goes
+
+
+class _Copy:
+    """A file on the disk, which is gone when nobody has this object any more: its thread ended, or reads another."""
+
+    def __init__(self, file: ModelFile, copy: FileIO) -> None:
+        self.file, self.bytes = file, copy
+        weakref.finalize(self, copy.close)
+
+
+class _NoBar:
+    """What hf_xet's progress is told to; the client's own silent bar lacks what it asks of one."""
+
+    n = 0
+    total: int | None = None
+
+    def __init__(self, *_: object, **_options: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, n: float | None = 1) -> None: ...
+
+    def refresh(self, *_: object, **_options: object) -> None: ...
+
+    def set_postfix_str(self, *_: object, **_options: object) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _sha256(copy: FileIO) -> str:

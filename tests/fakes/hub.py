@@ -69,6 +69,8 @@ class FakeHub:
         self.faults: list[Fault] = []
         self.log: list[Request] = []
         self.cdn_log: list[Request] = []
+        self.connections = 0
+        """How many connections were made, to both origins."""
         self.arrivals: list[float] = []
         """When the requests of both logs came, in seconds of time.monotonic()."""
         self.after_listing: Callable[[], object] = lambda: None
@@ -247,6 +249,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, hub: FakeHub, answer: Answering, log: list[Request]) -> None:
         self.hub, self.answer, self.log = hub, answer, log
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: object, client_address: object) -> None:
+        """Count a connection."""
+        self.hub.connections += 1
+        super().process_request(request, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: clients that break the connection are what is tested."""
