@@ -7,6 +7,7 @@ import secrets
 import time
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from tests.fakes.registry_profiles import INDEX, MANIFEST
 from tests.fakes.registry_state import Answer, Asked, State, Token, digest_of, error, page
 from tests.fakes.registry_uploads import continue_upload, place, query_of, start_upload
 
@@ -25,8 +26,9 @@ _METHODS = {
     "tags": {"GET"},
 }
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_OCI = {"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"}
-_DOCKER = {
+_MANIFESTS = {
+    MANIFEST,
+    INDEX,
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 }
@@ -99,27 +101,28 @@ def _blob(asked: Asked, state: State, name: str, digest: str) -> Answer:
     if "range" not in asked.headers:
         return Answer(200, headers, data)
     span = _span(asked.headers["range"], len(data))
-    if span is None:
-        return _no_such_part(state, len(data), digest)
+    if not span or span[0] > span[1]:
+        # To distribution, one that is malformed is none that the blob could satisfy: it does not say its size.
+        total = {"Content-Range": f"bytes */{len(data)}"} if span else {}
+        return _no_such_part(state, len(data), {"Docker-Content-Digest": digest, **total})
     start, end = span
     headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
     return Answer(206, headers, memoryview(data)[start : end + 1])
 
 
 def _span(said: str, size: int) -> tuple[int, int] | None:
-    """Return first and last byte of a Range (RFC 9110, 14.1.2), one that is there in part at least."""
+    """Return first and last byte of a Range (RFC 9110, 14.1.2), None when it is malformed; they may not be there."""
     wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", said)
-    if not wanted or wanted[0] == "bytes=-":
+    if not wanted or wanted[0] == "bytes=-" or (wanted[1] and wanted[2] and int(wanted[1]) > int(wanted[2])):
         return None
     if not wanted[1]:
         return max(0, size - int(wanted[2])), size - 1
-    start, end = int(wanted[1]), min(int(wanted[2] or size), size - 1)
-    return (start, end) if start <= end else None
+    return int(wanted[1]), min(int(wanted[2] or size), size - 1)
 
 
-def _no_such_part(state: State, size: int, digest: str) -> Answer:
-    answer = page(416, "invalid range: failed to overlap\n")
-    answer.headers |= {"Content-Range": f"bytes */{size}", "Docker-Content-Digest": digest}
+def _no_such_part(state: State, size: int, headers: dict[str, str]) -> Answer:
+    answer = page(416, "invalid range\n")
+    answer.headers |= headers
     if state.rules.breaks_416:
         answer.headers["Content-Length"], answer.body = str(size), b""
     return answer
@@ -146,7 +149,7 @@ def _manifest(asked: Asked, state: State, name: str, reference: str) -> Answer:
         return error(404, "MANIFEST_UNKNOWN", f"no manifest {reference}")
     media_type, raw = state.manifests[digest]
     known = {kind.split(";")[0].strip() for kind in asked.headers.get("accept", "").split(",")}
-    if state.rules.checks_accept and media_type in _OCI - known:
+    if media_type in state.rules.checks_accept - known:
         return error(404, "MANIFEST_UNKNOWN", "OCI manifest found, but accept header does not support OCI manifests")
     return Answer(200, {"Content-Type": media_type, "Docker-Content-Digest": digest}, raw)
 
@@ -173,7 +176,7 @@ def _put_manifest(asked: Asked, state: State, name: str, reference: str) -> Answ
 
 def _bad_manifest(asked: Asked, state: State, name: str, raw: bytes) -> Answer | None:
     media_type = asked.headers.get("content-type", "")
-    if len(raw) > LARGEST_MANIFEST or media_type not in _OCI | _DOCKER:
+    if len(raw) > LARGEST_MANIFEST or media_type not in _MANIFESTS:
         return error(400, "MANIFEST_INVALID", "the body is too large, or of a type that is no manifest's")
     try:
         document = json.loads(raw)

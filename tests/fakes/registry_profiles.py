@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 MIB = 1 << 20
+MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
 IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
@@ -26,8 +27,8 @@ class Rules:
     """Keep an upload whose digest was wrong."""
     single_post: bool = True
     """Take a blob with the POST; else open an upload, as the spec allows."""
-    checks_accept: bool = False
-    """Show OCI manifests only to those who say that they know them."""
+    checks_accept: frozenset[str] = frozenset()
+    """Media types of manifests that are shown only to those who say that they know them."""
     sorts_tags: bool = True
     """List tags in order and in pages."""
     breaks_416: bool = False
@@ -66,7 +67,9 @@ class Rules:
 
 
 # Seen on the real ones, and held to them by tests/real/test_fairness.py.
-_DISTRIBUTION = Rules(keeps_cut=True, keeps_refused=True, single_post=False, checks_accept=True, octets_only=True)
+_DISTRIBUTION = Rules(
+    keeps_cut=True, keeps_refused=True, single_post=False, checks_accept=frozenset({MANIFEST}), octets_only=True
+)
 
 PROFILES = {
     "v3": replace(_DISTRIBUTION, stale_location=416, range_on_416=False),
@@ -75,6 +78,7 @@ PROFILES = {
         stale_location=404,
         status_needs_location=True,
         checks_range=False,
+        checks_accept=frozenset({MANIFEST, INDEX}),
         sorts_tags=False,
         breaks_416=True,
     ),

@@ -60,7 +60,7 @@ def _unknown(asked: Asked, state: State, upload: str) -> Answer | None:
     rules, reading = state.rules, asked.method in ("GET", "HEAD")
     checked = rules.stale_location is not None and (not reading or rules.status_needs_location)
     was = state.unsealed(query_of(asked).get("_state", ""), upload)
-    if checked and was is None:
+    if checked and was is None and upload:
         return error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid")
     session = state.uploads.get(upload)
     if session:

@@ -24,6 +24,13 @@ def plain(real_tool, tmp_path_factory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="session")
+def old(real_tool, tmp_path_factory) -> Iterator[Registry]:
+    """Run Debian's registry 2.8, which loses an upload whose connection breaks."""
+    with serve(real_tool("docker-registry"), tmp_path_factory.mktemp("old")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def private(real_tool, tmp_path_factory) -> Iterator[Registry]:
     """Run a registry that asks everybody for a password (htpasswd, Basic)."""
     with serve(real_tool("registry"), tmp_path_factory.mktemp("private"), password=True) as running:

@@ -1,9 +1,10 @@
 """Real tools for the tests, pinned: `python -m tests.tools.install` builds them, `tool(NAME)` finds them."""
 
 from pathlib import Path
+from shutil import which
 
 from tests.tools.cache import cache_folder
-from tests.tools.catalogue import GO_TOOLS
+from tests.tools.catalogue import DEBIAN_PROGRAMS, GO_TOOLS
 from tests.tools.errors import ToolError
 from tests.tools.schemas import FOLDER as _SCHEMAS
 from tests.tools.schemas import LOCATION as _LOCATION
@@ -19,6 +20,11 @@ def tool(name: str) -> Path:
             if not path.exists():
                 raise ToolError(f"{name} {candidate.version} is not installed; run `make tools`")
             return path
+    if name in DEBIAN_PROGRAMS:
+        found = which(name)
+        if found is None:
+            raise ToolError(f"{name} of Debian's {DEBIAN_PROGRAMS[name]} is not installed; run `make tools` as root")
+        return Path(found)
     raise ToolError(f"no tool is called {name!r}; tests/tools/catalogue.py lists them")
 
 

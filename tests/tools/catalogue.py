@@ -105,7 +105,11 @@ GO_TOOLS = (
     ),
 )
 
+DEBIAN_PROGRAMS = {"docker-registry": "docker-registry", "skopeo": "skopeo", "podman": "podman"}
+"""Programs that tests run as Debian has them, and the packages that they are in: registry 2.8, skopeo, podman."""
+
 DEBIAN_PACKAGES = (
+    *DEBIAN_PROGRAMS.values(),
     "runc",
     "containernetworking-plugins",
     "iptables",
@@ -115,4 +119,5 @@ DEBIAN_PACKAGES = (
     "openssl",
     "mmdebstrap",
 )
-"""Parts of the node that Debian builds well: the runtime below containerd, CNI plugins, what makes a rootfs."""
+"""What Debian builds well: those programs, and parts of the node - the runtime below containerd, CNI plugins, what
+makes a rootfs."""

@@ -1,4 +1,4 @@
-"""Install the parts of the node that come from Debian."""
+"""Install what comes from Debian: parts of the node, and programs that tests run."""
 
 import os
 import shutil

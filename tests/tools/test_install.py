@@ -37,9 +37,9 @@ class TestInstall:
     def test_unknown_name(self, capsys):
         """A name that is no tool is refused before anything is built."""
         with pytest.raises(SystemExit) as stopped:
-            main(["skopeo"])
+            main(["buildah"])
         assert stopped.value.code == 2
-        assert "no such tool: skopeo; choose from registry, helm, " in capsys.readouterr().err
+        assert "no such tool: buildah; choose from registry, helm, " in capsys.readouterr().err
 
 
 class TestGoBuild:
@@ -108,5 +108,14 @@ class TestTool:
 
     def test_unknown(self):
         """A name that is in no catalogue is an error of its own."""
-        with pytest.raises(ToolError, match=r"^no tool is called 'skopeo'; "):
+        with pytest.raises(ToolError, match=r"^no tool is called 'buildah'; "):
+            tool("buildah")
+
+    def test_of_debian(self, monkeypatch, tmp_path):
+        """It is where PATH says, and only there."""
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(ToolError, match=r"^skopeo of Debian's skopeo is not installed; run `make tools` as root$"):
             tool("skopeo")
+        program = tmp_path / "skopeo"
+        program.touch(0o755)
+        assert tool("skopeo") == program
