@@ -29,6 +29,7 @@ from kubectl_modelcar.image import (
     manifest_size,
     plan_artifact,
     plan_layers,
+    require_small_manifest,
 )
 from kubectl_modelcar.memory import Memory
 from kubectl_modelcar.progress import Progress, Silent
@@ -121,6 +122,7 @@ def plan_push(
         layers: tuple[PlannedLayer, ...] = plan_artifact(listing.files)
     else:
         layers = plan_layers(listing.files, room=MAX_LAYERS - max(len(base.image.layers) for base in bases))
+        require_small_manifest(layers)
     _say(listing, progress)
     for text in limit_warnings(location, layers, manifest_size(layers)):
         progress.warn(text)

@@ -2,11 +2,11 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from kubectl_modelcar.image import (
     Content,
@@ -16,6 +16,7 @@ from kubectl_modelcar.image import (
     Location,
     ModelFile,
     PlannedLayer,
+    RawLayer,
     digest_of,
     layer_descriptor,
 )
@@ -25,9 +26,11 @@ from kubectl_modelcar.sending.known import Known
 from kubectl_modelcar.sending.seams import Base, ImageTarget, ModelSource
 from kubectl_modelcar.sending.stream import BaseLayer, LayerStream, Watched, WrongBytes
 
-HELD = 32 * 2**20  # bytes; a small layer up to here is made in memory, so that its digest is known before it is sent
+HELD = 32 * 2**20  # bytes; the small layer up to here is made in memory, so that its digest is known before it is sent
+SMALL = 2**20  # bytes; so are raw files up to here, of which many are made at once
 _LENDERS = 2  # repositories that are asked to lend a blob
 
+_T = TypeVar("_T")
 Outcome = Literal["sent", "exists", "mounted"]
 
 
@@ -64,6 +67,7 @@ class Sender:
         self._layers: dict[PlannedLayer, KnownLayer] = {}
         self._had: dict[str, Outcome] = {}
         self._sent: set[str] = set()
+        self._likely: set[PlannedLayer] = set()
         self._seen_before = False
         self._pool = ThreadPoolExecutor(jobs)
         self._stop = threading.Event()
@@ -85,7 +89,9 @@ class Sender:
         there = {plan for plan, outcome in zip(found, outcomes, strict=True) if outcome}
         # What is remembered and yet not there is made anew: only the digest of a raw file is sure beforehand.
         self._layers = {plan: known for plan, known in found.items() if plan in there or plan.digest}
-        return [plan for plan in plans if plan not in there]
+        missing = [plan for plan in plans if plan not in there]
+        self._likely = {plan for plan in missing if self._source.rereadable and self._known.resembles(plan)}
+        return missing
 
     def copy(self, base: Base) -> list[PushedLayer]:
         """Send the base's layers that are not there."""
@@ -97,7 +103,7 @@ class Sender:
         A small layer goes first, alone: if the target has it, it probably has the rest, and files that can be read
         twice are then digested before anything of them is sent.
         """
-        first = [self._send(plan) for plan in plans[:1] if plan.size <= HELD]
+        first = [self._send(plan, held=True) for plan in plans[:1] if plan.size <= HELD]
         self._seen_before = self._seen_before or any(not layer.sent for layer in first)
         futures = [self._pool.submit(self._send, plan) for plan in plans[len(first) :]]
         return first + _all_or_first_error(futures)
@@ -114,12 +120,13 @@ class Sender:
             self._upload(content, layer.digest)
         return self._done(content.name, layer, (), outcome)
 
-    def _send(self, plan: PlannedLayer) -> PushedLayer:
+    def _send(self, plan: PlannedLayer, *, held: bool = False) -> PushedLayer:
         self._progress.begin(plan.name, plan.size)
         key = self._known.key(plan)  # before a byte is read: a file that changes from now on has another
         stream = LayerStream(plan, self._source)
         known = self._layers.get(plan)
-        content, layer = (stream, known) if known else self._made(plan, stream)
+        held = held or (isinstance(plan, RawLayer) and plan.size <= SMALL)
+        content, layer = (stream, known) if known else self._made(plan, stream, held=held)
         outcome = self._look(layer.digest) if layer else None
         if layer is None or outcome is None:
             sure = plan.digest if layer is None or known else layer.digest
@@ -129,12 +136,12 @@ class Sender:
             self._memory.learn(key, layer)
         return self._done(plan.name, layer_descriptor(plan, layer.digest, layer.sha256), plan.files, outcome)
 
-    def _made(self, plan: PlannedLayer, stream: LayerStream) -> tuple[Content, KnownLayer | None]:
+    def _made(self, plan: PlannedLayer, stream: LayerStream, *, held: bool) -> tuple[Content, KnownLayer | None]:
         """Return what to send of the layer, and its digest where knowing it is cheaper than sending it in vain."""
-        if plan.size <= HELD:
-            data = b"".join(map(bytes, stream.chunks()))
+        if held:
+            data = _twice(lambda: b"".join(map(bytes, stream.chunks())))
             return Held(plan.name, data), KnownLayer(digest_of(data), len(data), stream.sha256)
-        if self._source.rereadable and (self._seen_before or self._known.resembles(plan)):
+        if plan in self._likely or (self._source.rereadable and self._seen_before):
             running = hashlib.sha256()
             for chunk in stream.chunks():
                 self._check_stop()
@@ -162,11 +169,7 @@ class Sender:
 
     def _upload(self, content: Content, digest: str | None) -> str:
         watched = Watched(content, self._progress, self._check_stop, count())
-        try:
-            return self._target.upload(watched, digest)
-        except WrongBytes:
-            # Once more, from the first byte: a cache on the way may have had a bad copy.
-            return self._target.upload(watched, digest)
+        return _twice(lambda: self._target.upload(watched, digest))
 
     def _done(self, name: str, layer: Descriptor, files: tuple[ModelFile, ...], outcome: Outcome | None) -> PushedLayer:
         if isinstance(self._location, ImageReference):
@@ -179,6 +182,14 @@ class Sender:
     def _check_stop(self) -> None:
         if self._stop.is_set():
             raise _Stopped
+
+
+def _twice(attempt: Callable[[], _T]) -> _T:
+    """Return what `attempt` returns; once more where bytes were wrong: a cache on the way may have had a bad copy."""
+    try:
+        return attempt()
+    except WrongBytes:
+        return attempt()
 
 
 class _Stopped(Exception):
