@@ -12,6 +12,7 @@ private and gated repositories; the storage refuses a request without its signat
 import hashlib
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -63,7 +64,7 @@ class Reply:
 class FakeHub:
     """The Hub; serves from `__enter__` to `__exit__`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.repositories: dict[str, Repository] = {}
         self.tokens = {TOKEN}
         self.faults: list[Fault] = []
@@ -84,8 +85,12 @@ class FakeHub:
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self._servers = [_Server(self, self._reply, self.log), _Server(self, self._store, self.cdn_log)]
+        for server in self._servers if tls else ():
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         self._threads = [threading.Thread(target=s.serve_forever, args=(0.02,), daemon=True) for s in self._servers]
-        self.url, self.cdn_url = (f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers)
+        self.url, self.cdn_url = (
+            f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}" for server in self._servers
+        )
 
     def __enter__(self) -> Self:
         for thread in self._threads:

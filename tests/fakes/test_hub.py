@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import time
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -28,11 +29,11 @@ def commit(hub):
     return hub.commit("org/m", FILES)
 
 
-def get(url, method="GET", **headers):
+def get(url, method="GET", timeout=5, **headers):
     """Ask once; return status, headers and body."""
     parts = urlsplit(url)
     with (
-        closing(http.client.HTTPConnection(parts.netloc, timeout=5)) as connection,
+        closing(http.client.HTTPConnection(parts.netloc, timeout=timeout)) as connection,
         closing(_ask(connection, method, parts.path + (f"?{parts.query}" if parts.query else ""), headers)) as answer,
     ):
         return answer.status, answer.headers, answer.read()
@@ -112,6 +113,19 @@ class TestListing:
         assert HfApi().model_info("org/m").sha != first
 
 
+class TestXet:
+    def test_what_the_client_is_told(self, hub, commit):
+        """Where the chunks are, by the headers that the real client reads."""
+        del commit
+        hub.xet[hashlib.sha256(WEIGHTS).hexdigest()] = "0" * 64
+        hub.cas_url = "https://cas.example"
+        data = get_hf_file_metadata(hf_hub_url("org/m", "sub dir/w.safetensors")).xet_file_data
+        _, headers, _ = get(data.refresh_route)
+        assert (data.file_hash, headers["X-Xet-Cas-Url"]) == ("0" * 64, "https://cas.example")
+        assert int(headers["X-Xet-Token-Expiration"]) > time.time()
+        assert get_hf_file_metadata(hf_hub_url("org/m", "config.json")).xet_file_data is None
+
+
 class TestRefusals:
     """The real client understands each as what it is."""
 
@@ -186,6 +200,32 @@ class TestFaults:
         """A server that does not know ranges sends everything."""
         hub.faults.append(Fault(ignore_range=True))
         assert get(f"{hub.url}/org/m/resolve/{commit}/config.json", Range="bytes=1-")[::2] == (200, b"{}")
+
+    def test_chunked_without_an_end(self, hub, commit):
+        """No length is promised, and the last chunk does not come."""
+        hub.faults.append(Fault(path="config", chunked=True, cut_after=1))
+        with pytest.raises(http.client.IncompleteRead):
+            get(f"{hub.url}/org/m/resolve/{commit}/config.json")
+
+    @pytest.mark.parametrize(
+        "fault", [pytest.param({"silent": True}, id="before"), pytest.param({"stall_after": 1}, id="in the middle")]
+    )
+    def test_silence(self, hub, commit, fault):
+        """The connection stays open, and nothing comes."""
+        hub.faults.append(Fault(path="config", **fault))
+        with pytest.raises(TimeoutError):
+            get(f"{hub.url}/org/m/resolve/{commit}/config.json", timeout=0.2)
+
+    def test_no_answer(self, hub, commit):
+        """The connection ends where an answer was due."""
+        hub.faults.append(Fault(path="config", lose_answer=True))
+        with pytest.raises(http.client.RemoteDisconnected):
+            get(f"{hub.url}/org/m/resolve/{commit}/config.json")
+
+    def test_byte_by_byte(self, hub, commit):
+        """Slowly, and whole in the end."""
+        hub.faults.append(Fault(path="config", trickle=0.01))
+        assert get(f"{hub.url}/org/m/resolve/{commit}/config.json")[2] == b"{}"
 
     def test_log(self, hub, commit):
         """What was asked, of which origin, with which headers."""

@@ -41,6 +41,17 @@ class TestListing:
         assert found.files == (ModelFile("config.json", 2), ModelFile("sub/w.safetensors", 10))
         assert found.left_out == ("image.png",)
 
+    def test_what_a_download_left(self, folder):
+        """`hf download --local-dir` keeps half files in .cache; others call theirs .incomplete or .part."""
+        notes = folder / ".cache" / "huggingface" / "download"
+        notes.mkdir(parents=True)
+        for half in (notes / "w.safetensors", notes / "w.1f.incomplete", folder / "v.safetensors.incomplete"):
+            half.write_bytes(b"half")
+        (folder / "v.safetensors.part").write_bytes(b"half")
+        assert [file.path for file in listing(folder).files] == ["config.json", "sub/w.safetensors"]
+        everything = [file.path for file in listing(folder, "*").files]
+        assert not [path for path in everything if path.startswith(".cache")]
+
     def test_origin(self, folder):
         """The path is this machine's: it is told to the user and not to the image."""
         origin = listing(folder).origin
@@ -222,6 +233,14 @@ class TestReading:
         pieces = [bytes(chunk) for chunk in source.chunks(file)]
         assert ([len(piece) for piece in pieces], b"".join(pieces)) == ([CHUNK, 5], data)
 
+    @pytest.mark.parametrize("start", [0, 3, 10])
+    def test_from_a_place(self, folder, start):
+        """What a registry has already is not read again."""
+        (folder / "config.json").write_bytes(b"0123456789")
+        source = FolderSource(folder)
+        (file, _) = source.listing(Selection()).files
+        assert b"".join(map(bytes, source.chunks(file, start))) == b"0123456789"[start:]
+
     def test_part(self, folder):
         """A part of a file, at most up to its end."""
         source = FolderSource(folder)
@@ -270,3 +289,43 @@ class TestReading:
         with pytest.raises(LocalFailure) as caught:
             source.read(ModelFile("sub", 1), 0, 1)
         assert caught.value.message == f"cannot read {folder / 'sub'}: Is a directory"
+
+
+class TestStamp:
+    """What tells whether a file is still the one that it was."""
+
+    @pytest.fixture(autouse=True)
+    def long_ago(self, monkeypatch):
+        """Let a while pass after whatever is written."""
+        monkeypatch.setattr("kubectl_modelcar.source.folder._TICK", -1)
+
+    def test_stays(self, folder):
+        """As long as nobody writes."""
+        source, file = FolderSource(folder), ModelFile("config.json", 2)
+        assert source.stamp(file) == source.stamp(file) is not None
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param(lambda path: path.write_bytes(b"[]"), id="written"),
+            pytest.param(lambda path: os.utime(path, ns=(0, 1)), id="touched"),
+            pytest.param(lambda path: path.with_name("other").replace(path), id="replaced"),
+        ],
+    )
+    def test_changes(self, folder, change):
+        """With every write, and by another file of the same size and date."""
+        source, file, path = FolderSource(folder), ModelFile("config.json", 2), folder / "config.json"
+        path.with_name("other").write_bytes(b"[]")
+        os.utime(path.with_name("other"), ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+        before = source.stamp(file)
+        change(path)
+        assert source.stamp(file) != before
+
+    def test_gone(self, folder):
+        """What cannot be looked at is not known."""
+        assert FolderSource(folder).stamp(ModelFile("nothing", 2)) is None
+
+    def test_written_a_moment_ago(self, folder, monkeypatch):
+        """May be written again within the same tick of the clock."""
+        monkeypatch.setattr("kubectl_modelcar.source.folder._TICK", 3600)
+        assert FolderSource(folder).stamp(ModelFile("config.json", 2)) is None

@@ -94,6 +94,35 @@ class TestListing:
         data = b"".join(source.chunks(found.files[1]))
         assert (found.origin.revision, data) == (commit, b"{}")
 
+    def test_stamps(self, hub, commit):
+        """By content where the Hub tells it, by commit where it does not."""
+        source = open_source("org/m")
+        readme, _, weights = listing(source).files
+        assert (source.stamp(readme), source.stamp(weights)) == (readme.git, weights.sha256)
+        assert source.stamp(ModelFile("x", 1)) == f"org/m@{commit}"
+        assert hub.cdn_log == []
+
+    def test_two_requests(self, hub, commit):
+        """The files, and the commit's date."""
+        listing()
+        assert [request.path for request in hub.log] == [
+            "/api/models/org/m/revision/main?blobs=true",
+            f"/api/models/org/m/commits/{commit}",
+        ]
+
+    def test_a_history_that_is_busy(self, hub, commit, waits):
+        """Is asked again: another date would be another image."""
+        del commit
+        hub.faults.append(Fault(path="/commits/", status=503, times=2))
+        assert (listing().origin.created, len(waits)) == ("2025-06-01T12:00:00Z", 2)
+
+    def test_a_mirror_s_digests(self, hub, commit):
+        """ETags tell them where the listing does not."""
+        del commit
+        told = listing().files
+        hub.tells_sizes = False
+        assert listing().files == told
+
     def test_names(self, hub):
         """A Hub can list anything; a folder cannot hold it."""
         hub.commit("org/m", {"../config.json": b"{}"})

@@ -24,14 +24,18 @@ class TestFolders:
         """A quoted tilde is not the shell's to expand."""
         assert str(open_source("~/m")) == str(sealed / "m")
 
-    def test_revision(self):
-        """A folder has none."""
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            pytest.param({"revision": "main"}, "--revision main", id="revision"),
+            pytest.param({"spool": True}, "--spool", id="spool"),
+        ],
+    )
+    def test_options_of_the_hub(self, options, said):
+        """A folder has no revisions, and is on the disk already."""
         with pytest.raises(InvalidInput) as caught:
-            open_source("./m", revision="main")
-        assert (caught.value.message, caught.value.hint) == (
-            "--revision main makes no sense for the folder './m'",
-            HINT,
-        )
+            open_source("./m", **options)
+        assert (caught.value.message, caught.value.hint) == (f"{said} makes no sense for the folder './m'", HINT)
 
 
 class TestHub:
