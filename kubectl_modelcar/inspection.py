@@ -1,11 +1,12 @@
-"""Say what an image holds: files, layers, origin, base, platform."""
+"""Say what an image holds: files, layers, origin, base, platform, and who can read it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kubectl_modelcar.errors import NotFoundOrRefused
-from kubectl_modelcar.image import CREATED, FILES_ANNOTATION, Location
+from kubectl_modelcar.image import CREATED, FILES_ANNOTATION, Location, Verdict, consumers
+from kubectl_modelcar.registry import image_facts
 
 if TYPE_CHECKING:
     from kubectl_modelcar.chart import puller
@@ -64,6 +65,7 @@ class Inspection:
     base: str | None
     files: tuple[InspectedFile, ...]
     layers: tuple[InspectedLayer, ...]
+    consumers: tuple[Verdict, ...]
 
     @property
     def reference(self) -> str:
@@ -85,7 +87,8 @@ def inspect(image: ModelImage) -> Inspection:
     Raises NotFoundOrRefused for an image that holds no model.
     """
     manifest = image.manifest
-    files = tuple(InspectedFile(file.path, file.size, file.layer.digest, file.sha256) for file in image.files())
+    listed = image.files()
+    files = tuple(InspectedFile(file.path, file.size, file.layer.digest, file.sha256) for file in listed)
     if not files:
         raise NotFoundOrRefused(
             f"no model in {image.location}: no file below models/ and no titled layer",
@@ -109,6 +112,7 @@ def inspect(image: ModelImage) -> Inspection:
             InspectedLayer(layer.digest, layer.media_type, layer.size, layer.digest in holding)
             for layer in manifest.layers
         ),
+        consumers=consumers(image_facts(manifest, config, files=listed)),
     )
 
 

@@ -8,12 +8,18 @@ import tarfile
 import pytest
 
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, ModelcarError, NotFoundOrRefused
-from kubectl_modelcar.image import LAYER_TYPE, MANIFEST_TYPE, BaseImage, digest_of, parse_location
+from kubectl_modelcar.image import (
+    FILES_ANNOTATION,
+    LAYER_TYPE,
+    MANIFEST_TYPE,
+    RECIPE_ANNOTATION,
+    digest_of,
+    parse_location,
+)
 from kubectl_modelcar.pull import PulledFile, pull
-from kubectl_modelcar.push import PushOptions, push
-from kubectl_modelcar.registry import OpenBase, RegistryAccess, open_image, open_target
-from kubectl_modelcar.source import FolderSource
+from kubectl_modelcar.registry import RegistryAccess, open_image
 from tests.fakes.registry import Fault
+from tests.push.pushing import push_to
 from tests.source.weights import weights
 
 ACCESS = RegistryAccess(plain_http=True)
@@ -45,9 +51,7 @@ def pushed(registry, tmp_path, monkeypatch):
     for path, data in FILES.items():
         (tmp_path / "model" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "model" / path).write_bytes(data)
-    location = parse_location(f"{registry.host}/org/m:1")
-    target = open_target(location, ACCESS)
-    result = push(FolderSource(tmp_path / "model"), target, location, OpenBase(BaseImage()), PushOptions())
+    result = push_to(registry, tmp_path / "model")
     registry.log.clear()
     return result
 
@@ -173,6 +177,110 @@ class TestImagesOfOthers:
         assert "no model in" in caught.value.message
         assert caught.value.hint
         assert not (tmp_path / "back").exists() or found(tmp_path / "back") == {}
+
+
+class TestThereAlready:
+    """A folder that holds just this model is recognised, and nothing is downloaded."""
+
+    @pytest.fixture
+    def forgetful(self, registry, pushed):
+        """Take the sha256 of files out of the image: pushes did not always know them. Return its digest."""
+        media_type, raw = registry.manifests[pushed.digest]
+        manifest = json.loads(raw)
+        for layer in manifest["layers"]:
+            files = json.loads(layer["annotations"][FILES_ANNOTATION])
+            kept = [{"path": file["path"], "size": file["size"]} for file in files]
+            layer["annotations"][FILES_ANNOTATION] = json.dumps(kept)
+        return registry.add_manifest("org/m", json.dumps(manifest).encode(), media_type, "1")
+
+    def again(self, registry, folder):
+        """Pull, and return how transfers ended and which blobs were asked for."""
+        registry.log.clear()
+        watcher = Recording()
+        result = pull_from(registry, folder, progress=watcher)
+        assert result.files == tuple(PulledFile(path, len(data)) for path, data in sorted(FILES.items()))
+        return set(watcher.ended.values()), registry.requests(path="/blobs/")
+
+    @pytest.mark.usefixtures("pushed")
+    def test_by_sha256(self, registry, tmp_path):
+        """Of each file, as the image remembers it."""
+        pull_from(registry, tmp_path / "back")
+        assert self.again(registry, tmp_path / "back") == ({"exists"}, [])
+        assert found(tmp_path / "back") == FILES
+
+    def test_by_layer(self, registry, tmp_path, forgetful):
+        """Where no sha256 is remembered the layer is made again, for its digest."""
+        assert pull_from(registry, tmp_path / "back").digest == forgetful
+        assert self.again(registry, tmp_path / "back") == ({"exists"}, [])
+
+    @pytest.mark.usefixtures("pushed")
+    def test_the_folder_that_was_pushed(self, registry, tmp_path):
+        """Need not have been pulled."""
+        assert self.again(registry, tmp_path / "model") == ({"exists"}, [])
+
+    @pytest.mark.usefixtures("pushed")
+    def test_a_fresh_volume(self, registry, tmp_path):
+        """Has lost+found."""
+        (tmp_path / "model/lost+found").mkdir()
+        assert self.again(registry, tmp_path / "model") == ({"exists"}, [])
+
+    @pytest.mark.parametrize("media_type", ["application/octet-stream", LAYER_TYPE], ids=["typed", "stock oras push"])
+    def test_an_artifact(self, registry, tmp_path, media_type):
+        """A raw layer's digest is its file's; a few bytes tell that it is no tar."""
+        add_foreign(registry, *((data, media_type, {TITLE: path}) for path, data in FILES.items()))
+        pull_from(registry, tmp_path / "back")
+        ends, asked = self.again(registry, tmp_path / "back")
+        assert (ends, len(asked)) == ({"exists"}, len(FILES) if media_type == LAYER_TYPE else 0)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param(lambda folder: (folder / "more.txt").write_bytes(b""), id="a file more"),
+            pytest.param(lambda folder: (folder / "config.json").unlink(), id="a file less"),
+            pytest.param(lambda folder: (folder / "config.json").write_bytes(b'{"a":2}'), id="a byte of a small file"),
+            pytest.param(lambda folder: (folder / "config.json").write_bytes(b"{}"), id="another size"),
+            pytest.param(
+                lambda folder: (folder / "w.safetensors").write_bytes(FILES["w.safetensors"][:-1] + b"?"), id="the end"
+            ),
+            pytest.param(lambda folder: (folder / "link").symlink_to("config.json"), id="a link more"),
+            pytest.param(
+                lambda folder: (
+                    (folder / "config.json").rename(folder / "x") and (folder / "config.json").symlink_to("x")
+                ),
+                id="a link in place of a file",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("image", ["pushed", "forgetful"])
+    def test_anything_else_is_refused(self, registry, tmp_path, change, image, request):
+        """As any folder with something in it; it is left as it is."""
+        request.getfixturevalue(image)
+        pull_from(registry, tmp_path / "back")
+        change(tmp_path / "back")
+        before = found(tmp_path / "back")
+        registry.log.clear()
+        with pytest.raises(LocalFailure) as caught:
+            pull_from(registry, tmp_path / "back")
+        assert caught.value.message == f"unpacking to {tmp_path / 'back'}: the folder is not empty"
+        assert (found(tmp_path / "back"), registry.requests(path="/blobs/")) == (before, [])
+
+    def test_somebody_else_s_tar_is_refused(self, registry, tmp_path):
+        """Nobody knows the headers that its digest is of; it is not downloaded to compare."""
+        add_foreign(registry, (gzip.compress(tar(FILES)), f"{LAYER_TYPE}+gzip", {}))
+        pull_from(registry, tmp_path / "back")
+        registry.log.clear()
+        with pytest.raises(LocalFailure):
+            pull_from(registry, tmp_path / "back")
+        assert registry.requests(path="/blobs/") == []
+
+    def test_another_recipe_is_refused(self, registry, tmp_path, forgetful):
+        """Its headers would be others."""
+        media_type, raw = registry.manifests[forgetful]
+        manifest = json.loads(raw)
+        manifest["annotations"][RECIPE_ANNOTATION] = "0"
+        registry.add_manifest("org/m", json.dumps(manifest).encode(), media_type, "1")
+        with pytest.raises(LocalFailure):
+            pull_from(registry, tmp_path / "model")
 
 
 class TestAllOrNothing:

@@ -65,6 +65,7 @@ __all__ = [
     "Watch",
     "entries_of",
     "list_files",
+    "listed_files",
     "lists_cheaply",
     "main",
     "model_layers",
@@ -319,7 +320,7 @@ def read_file(source: Source, manifest: Manifest, path: str, limit: int = 64 * M
     where the whole layer is no larger than `limit`, else not: a digest needs all bytes of a layer.
     """
     for layer in reversed(model_layers(manifest)):
-        listed = {file.path: file for file in _listed(layer) or ()}
+        listed = {file.path: file for file in listed_files(layer) or ()}
         if listed and path not in listed:
             continue
         digest = listed[path].sha256 if listed else None
@@ -511,7 +512,7 @@ def _title(layer: Descriptor) -> str:
 
 def _label(layer: Descriptor, *, lenient: bool = False) -> str:
     try:
-        listed = _listed(layer)
+        listed = listed_files(layer)
     except PullError:
         if not lenient:
             raise
@@ -521,8 +522,11 @@ def _label(layer: Descriptor, *, lenient: bool = False) -> str:
     return listed[0].path if len(listed) == 1 else f"{listed[0].path} and {len(listed) - 1} more"
 
 
-def _listed(layer: Descriptor) -> tuple[File, ...] | None:
-    """Return the files that the manifest says are in the layer, None where it says nothing."""
+def listed_files(layer: Descriptor) -> tuple[File, ...] | None:
+    """Return the files that the manifest says are in the layer, None where it says nothing.
+
+    Raises `PullError` where what it says cannot be meant.
+    """
     text = layer.annotations.get(FILES_ANNOTATION)
     if text is None:
         return None
@@ -590,7 +594,7 @@ def _merge(contents: Iterable[_Contents]) -> dict[str, tuple[int, File]]:
 
 
 def _contents(source: Source, layer: Descriptor) -> _Contents:
-    listed = _listed(layer)
+    listed = listed_files(layer)
     if listed is not None:
         return _Contents(listed)
     with closing(_Blob(source, layer, verify=False)) as blob:
@@ -707,7 +711,7 @@ def _entries(blob: _Blob, layer: Descriptor, observer: _Strict = _STRICT) -> Ite
         raise PullError(REFUSED, f"the layer {layer.digest} is compressed with zstd, which cannot be read here", hint)
     zipped = head.startswith(b"\x1f\x8b")  # RFC 1952, 2.3.1
     if title and not zipped and head[257:262] != b"ustar":  # POSIX.1-2017 pax, "ustar Interchange Format"
-        listed = _listed(layer)
+        listed = listed_files(layer)
         path = listed[0].path if listed else _place(title, bare=True)
         if not path:
             raise PullError(INTEGRITY, f"the layer {layer.digest} has the title {title!r}, which names no file")
@@ -1053,7 +1057,7 @@ def _unpack_layer(plan: _Plan, work: Path, place: int, layer: Descriptor, transf
     with transfers.running(_Blob(plan.source, layer, verify=True, passed=passed)) as blob:
         contents = _gather(_store(_entries(blob, layer), folder, durable=plan.durable), layer)
         blob.finish()
-    listed = _listed(layer)
+    listed = listed_files(layer)
     if listed is not None:
         if sorted((f.path, f.size) for f in listed) != sorted((f.path, f.size) for f in contents.files):
             raise PullError(INTEGRITY, f"the layer {layer.digest} holds other files than the manifest says")

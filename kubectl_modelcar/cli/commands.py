@@ -12,6 +12,7 @@ COMMANDS = {
     "push": "Push a model from Hugging Face or a folder as an image",
     "pull": "Pull an image into a plain model folder",
     "inspect": "Show the files, layers and origin of an image",
+    "verify": "Check an image where it is stored, and who can read it",
     "install": "Serve an image's model on the cluster",
     "status": "Show how far an installed model is",
     "uninstall": "Remove an installed model",

@@ -6,22 +6,23 @@ import click
 
 from kubectl_modelcar.cli.options import output_option, progress_option, registry_options
 from kubectl_modelcar.cli.output import emit, human_bytes, table
-from kubectl_modelcar.image import parse_location
+from kubectl_modelcar.cli.platform import open_for_platform, platform_option
+from kubectl_modelcar.image import Answer
 from kubectl_modelcar.inspection import Inspection, inspect
 from kubectl_modelcar.progress import Progress
-from kubectl_modelcar.registry import RegistryAccess, open_image
+from kubectl_modelcar.registry import RegistryAccess
 
 _SHORT = 12  # hex digits of a digest, as docker shortens it
 
 
 @click.command(name="inspect")
 @click.argument("image")
-@click.option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH", help="Which one of an index.")
+@platform_option
 @registry_options
 @output_option("text", "json", "yaml")
 @progress_option
 def command(image: str, platform: str, access: RegistryAccess, output: str, progress: Progress) -> None:
-    """Show what IMAGE holds: files with their sizes and layers, origin, base and platform.
+    """Show what IMAGE holds: files with their sizes and layers, origin, base and platform, and who can read it.
 
     Weights are not downloaded, unless somebody else's image has them in a compressed layer.
 
@@ -31,7 +32,7 @@ def command(image: str, platform: str, access: RegistryAccess, output: str, prog
       kubectl modelcar inspect oci:granite-layout:v1 -o json
     """  # noqa: D301  \b is click's mark for "do not rewrap"
     del progress  # nothing here takes long enough
-    found = inspect(open_image(parse_location(image), access, platform=platform))
+    found = inspect(open_for_platform(image, access, platform))
     emit(output, text=_text(found), data=_json(found))
 
 
@@ -49,7 +50,14 @@ def _text(found: Inspection) -> str:
     }
     lines = [f"{name + ':':<11} {value}" for name, value in facts.items() if value]
     rows = [(file.path, human_bytes(file.size), _short(file.layer)) for file in found.files]
-    return "\n".join([*lines, "", table(("FILE", "SIZE", "LAYER"), rows)])
+    return "\n".join([*lines, "", table(("FILE", "SIZE", "LAYER"), rows), "", f"Readable by: {_readers(found)}"])
+
+
+def _readers(found: Inspection) -> str:
+    """Return who can read the image, and who perhaps; `verify` says why, and why the others cannot."""
+    marks = {Answer.YES: "", Answer.PARTLY: " (partly)", Answer.UNKNOWN: " (?)"}
+    said = [one.consumer + marks[one.answer] for one in found.consumers if one.answer in marks]
+    return ", ".join(said) or "nobody"
 
 
 def _short(digest: str) -> str:
@@ -77,4 +85,7 @@ def _json(found: Inspection) -> dict[str, Any]:
             for layer in found.layers
         ],
         "bytes": found.size,
+        "consumers": [
+            {"consumer": one.consumer, "answer": one.answer.value, "why": one.why} for one in found.consumers
+        ],
     }

@@ -21,6 +21,7 @@ from kubectl_modelcar.image.artifact import (
     artifact_manifest,
     plan_artifact,
 )
+from kubectl_modelcar.image.consumers import Answer, Contents, ImageFacts, Verdict, consumers
 from kubectl_modelcar.image.content import Chunk, Content, Held
 from kubectl_modelcar.image.digest import DIGEST_PATTERN, RunningDigest, digest_of
 from kubectl_modelcar.image.layer import (
@@ -82,12 +83,15 @@ __all__ = [
     "SOURCE",
     "TITLE",
     "UNSAFE_ANNOTATION",
+    "Answer",
     "BaseImage",
     "Chunk",
     "Content",
+    "Contents",
     "Descriptor",
     "Document",
     "Held",
+    "ImageFacts",
     "ImageReference",
     "LayerPlan",
     "LayoutReference",
@@ -97,8 +101,10 @@ __all__ = [
     "Platform",
     "RawLayer",
     "RunningDigest",
+    "Verdict",
     "artifact_config",
     "artifact_manifest",
+    "consumers",
     "digest_of",
     "image_config",
     "image_manifest",

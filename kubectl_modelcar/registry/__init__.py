@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING
 
 from kubectl_modelcar.image import LayoutReference, Location
 from kubectl_modelcar.registry.access import RegistryAccess
+from kubectl_modelcar.registry.agreement import annotation_problems, config_problems, survey_problems
 from kubectl_modelcar.registry.base import EMBEDDED, NONE, OpenBase, open_base
 from kubectl_modelcar.registry.credentials import docker_config, find_credential
+from kubectl_modelcar.registry.facts import image_facts
 from kubectl_modelcar.registry.layout import LayoutTarget
 from kubectl_modelcar.registry.limits import Limits, limit_warnings, limits_of
 from kubectl_modelcar.registry.missing import BlobsMissing
-from kubectl_modelcar.registry.reading import OpenImage, open_image
+from kubectl_modelcar.registry.reading import OpenImage, StoredImages, open_image, open_images
 from kubectl_modelcar.registry.recall import remembered_images
 from kubectl_modelcar.registry.repository import OpenRepository, open_repository
 
@@ -26,15 +28,21 @@ __all__ = [
     "OpenImage",
     "OpenRepository",
     "RegistryAccess",
+    "StoredImages",
+    "annotation_problems",
+    "config_problems",
     "docker_config",
     "find_credential",
+    "image_facts",
     "limit_warnings",
     "limits_of",
     "open_base",
     "open_image",
+    "open_images",
     "open_repository",
     "open_target",
     "remembered_images",
+    "survey_problems",
 ]
 
 

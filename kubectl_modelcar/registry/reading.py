@@ -2,25 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import (
     IntegrityFailure,
-    LocalFailure,
     NetworkGaveUp,
     NotAuthorised,
     NotFoundOrRefused,
 )
 from kubectl_modelcar.image import (
     DEFAULT_TAG,
-    RECIPE,
-    RECIPE_ANNOTATION,
-    Descriptor,
     ImageReference,
     LayoutReference,
     Location,
@@ -32,6 +28,8 @@ from kubectl_modelcar.registry.translation import our_errors
 
 _CHUNK = 1 << 20  # bytes
 _MAX_CONFIG = 8 << 20  # bytes; real ones have kilobytes
+_NAMED = 2  # parts that name a platform: operating system and architecture
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,42 @@ class OpenImage:
                 seen.update(buffer[:count])
                 yield buffer[:count]
         if f"sha256:{seen.hexdigest()}" != blob.digest:
-            raise IntegrityFailure(f"a blob of {self.location} is not what its digest {blob.digest} says")
+            raise IntegrityFailure(
+                f"a blob of {self.location} is not what its digest {blob.digest} says",
+                "push the image again, or ask whoever made it",
+            )
+
+    def knows_files(self) -> bool:
+        """Tell whether `files` needs a few bytes at most: the manifest says what there is, or each layer is a file."""
+        return puller.lists_cheaply(self.manifest)
+
+    def blob_size(self, blob: "puller.Descriptor") -> int | None:
+        """Return how many bytes of a blob are there, None where a registry does not say.
+
+        Raises NotFoundOrRefused, or in a layout LocalFailure, when it is not there.
+        """
+        with our_errors():
+            return self.source.blob_size(blob)
+
+    def survey(
+        self, layers: "Sequence[puller.Descriptor]", *, jobs: int, progress: Progress
+    ) -> "Sequence[puller.Survey]":
+        """Read every byte of `layers`, write nothing, and return what they are; what is wrong with them is in there."""
+        with our_errors():
+            return puller.survey(self.source, layers, jobs=jobs, watch=progress)
+
+    def require_platform(self, platform: str) -> None:
+        """Assert that the image is for OS/ARCH[/VARIANT], as far as its config says what it is for.
+
+        Raises NotFoundOrRefused.
+        """
+        config = self.config()
+        found = [config.get(name) for name in ("os", "architecture", "variant")]
+        parts = [part for part in found if isinstance(part, str) and part]
+        if len(parts) >= _NAMED and not _fits("/".join(parts), platform):
+            raise NotFoundOrRefused(
+                f"{self.location} is for {'/'.join(parts)}, not for {platform}", "leave out --platform to take it"
+            )
 
     def unpack(self, folder: Path, *, jobs: int, progress: Progress) -> "Sequence[puller.File]":
         """Write the model's files into `folder`, verified, all or nothing."""
@@ -92,52 +125,87 @@ class OpenImage:
             return puller.unpack(self.source, self.manifest, folder, jobs=jobs, watch=progress)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredImages:
+    """What a name stands for: one image, or with `entries` an index of several."""
+
+    location: Location
+    digest: str
+    media_type: str
+    entries: "tuple[puller.Descriptor, ...] | None"
+    source: "puller.Source"
+
+    def open(self, digest: str) -> OpenImage:
+        """Read the manifest of one of the images.
+
+        Raises NotFoundOrRefused and IntegrityFailure when it is not there, or not what its digest says.
+        """
+        with our_errors():
+            return OpenImage(self.location, puller.resolve(self.source, digest), self.source)
+
+
+def open_images(location: Location, access: RegistryAccess) -> StoredImages:
+    """Read what `location` names, without following an index."""
+    if isinstance(location, LayoutReference):
+        layout = puller.Layout(location.folder)
+        with our_errors():
+            return StoredImages(location, *_in_layout(layout, location, puller.entries_of), layout)
+    (digest, media_type, entries), registry, _ = _reach(
+        location, access, lambda source: puller.entries_of(source, location.target)
+    )
+    return StoredImages(location, digest, media_type, entries, registry)
+
+
 def open_image(location: Location, access: RegistryAccess, *, platform: str = "linux/amd64") -> OpenImage:
     """Read the manifest that `location` names; an index is followed to `platform`.
 
     Without credentials first where a registry lets anybody read, so that `needs_credentials` tells the truth.
     """
+
+    def resolve(source: "puller.Source", target: str) -> "puller.Manifest":
+        return puller.resolve(source, target, platform)
+
     if isinstance(location, LayoutReference):
-        source = puller.Layout(location.folder)
+        layout = puller.Layout(location.folder)
         with our_errors():
-            return OpenImage(location, _resolve_in_layout(source, location, platform), source)
+            return OpenImage(location, _in_layout(layout, location, resolve), layout)
+    manifest, registry, needs_credentials = _reach(location, access, lambda source: resolve(source, location.target))
+    return OpenImage(location, manifest, registry, needs_credentials)
+
+
+def _in_layout(
+    layout: "puller.Layout", location: LayoutReference, read: "Callable[[puller.Source, str], _Found]"
+) -> _Found:
+    """Return the tagged image; without a tag the one that a push without a tag makes, else the only one there is."""
+    if location.tag is None and location.digest is None:
+        with suppress(puller.PullError):
+            return read(layout, DEFAULT_TAG)
+    return read(layout, location.target)
+
+
+def _reach(
+    location: ImageReference, access: RegistryAccess, read: "Callable[[puller.Registry], _Found]"
+) -> "tuple[_Found, puller.Registry, bool]":
+    """Return what `read` finds, where it did, and whether that took credentials."""
     try:
         # Once: a registry that limits the nameless (HTTP 429) has more patience with whom it knows.
-        return _open(location, access, None, platform, patience=puller.Patience(attempts=1))
-    except (NotAuthorised, NotFoundOrRefused, NetworkGaveUp) as error:  # some hide what one may not read behind a 404
+        return _read(location, access, None, read, patience=puller.Patience(attempts=1))
+    except (NotAuthorised, NotFoundOrRefused, NetworkGaveUp, IntegrityFailure) as error:
+        # Some hide what one may not read behind a 404, a token service the nameless behind a page for people.
         credential = find_credential(location, access.authfile)
         if credential is None and not isinstance(error, NetworkGaveUp):
             raise
-        return _open(location, access, credential, platform)
+        return _read(location, access, credential, read)
 
 
-def remembered_layers(location: Location, access: RegistryAccess) -> tuple[Descriptor, ...]:
-    """Return the layers of the image that is there now, if we made it by the recipe of today; else none."""
-    try:
-        manifest = open_image(location, access).manifest
-    except (NotAuthorised, NotFoundOrRefused, IntegrityFailure, LocalFailure):
-        return ()
-    if manifest.annotations.get(RECIPE_ANNOTATION) != RECIPE:
-        return ()
-    return tuple(Descriptor(layer.media_type, layer.digest, layer.size, layer.annotations) for layer in manifest.layers)
-
-
-def _resolve_in_layout(source: "puller.Layout", location: LayoutReference, platform: str) -> "puller.Manifest":
-    """Return the tagged image; without a tag the one that a push without a tag makes, else the only one there is."""
-    if location.tag is None:
-        with suppress(puller.PullError):
-            return puller.resolve(source, DEFAULT_TAG, platform)
-    return puller.resolve(source, location.target, platform)
-
-
-def _open(
+def _read(
     reference: ImageReference,
     access: RegistryAccess,
     credential: "puller.Credential | None",
-    platform: str,
+    read: "Callable[[puller.Registry], _Found]",
     *,
     patience: "puller.Patience | None" = None,
-) -> OpenImage:
+) -> "tuple[_Found, puller.Registry, bool]":
     with our_errors():
         registry = puller.Registry(
             access.origin(reference),
@@ -146,6 +214,11 @@ def _open(
             context=access.ssl_context(),
             patience=patience,
         )
-        manifest = puller.resolve(registry, reference.target, platform)
+        found = read(registry)
     registry.patience = puller.Patience()  # what is read from now on is worth several attempts
-    return OpenImage(reference, manifest, registry, needs_credentials=credential is not None)
+    return found, registry, credential is not None
+
+
+def _fits(found: str, platform: str) -> bool:
+    """Tell whether an image for `found` is one for `platform`; a variant counts where both name one."""
+    return found == platform or found.startswith(f"{platform}/") or platform.startswith(f"{found}/")

@@ -60,6 +60,9 @@ model-00002-of-00002.safetensors   300.0 kB   {layer}
 model.safetensors.index.json       141 B      {layer}
 papers/LICENSE                     11 B       {layer}
 tokenizer.json                     19 B       {layer}
+
+Readable by: kubectl modelcar, KServe native (oci+native://), KServe fetch (oci+fetch://), \
+image volume (containerd), image volume (CRI-O), podman
 """,
             "",
         )
@@ -71,6 +74,9 @@ tokenizer.json                     19 B       {layer}
         (layer,) = manifest["layers"]
         files = [(file["path"], file["bytes"], file["layer"]) for file in said.pop("files")]
         assert files == [(path, len(data), layer["digest"]) for path, data in sorted(MODEL.items())]
+        answers = {one["consumer"]: (one["answer"], bool(one["why"])) for one in said.pop("consumers")}
+        assert answers["kubectl modelcar"] == ("yes", True)
+        assert answers["KServe sidecar (oci://)"] == answers["oras pull"] == ("no", True)
         assert said == {
             "reference": f"{registry.host}/org/m@{registry.tags['org/m:1']}",
             "digest": registry.tags["org/m:1"],
@@ -132,6 +138,8 @@ Layers:     1, {layer["size"]} B
 
 FILE          SIZE   LAYER
 config.json   2 B    {layer["digest"][7:19]}
+
+Readable by: kubectl modelcar, KServe fetch (oci+fetch://) (?)
 """,
             "",
         )
@@ -155,6 +163,16 @@ config.json   2 B    {layer["digest"][7:19]}
             f"no model in {image}: no file below models/ and no titled layer",
             "images for models hold them below models/ (KServe's modelcar), artifacts name each layer's file",
         )
+
+
+class TestPlatform:
+    def test_of_an_image_without_a_choice(self, invoke, refused, registry):
+        """Counts when it is typed, even if it is the default's own text."""
+        image = plain_image(registry, {"models/config.json": b"{}"})
+        assert invoke("inspect", image, "--plain-http").code == 0
+        assert invoke("inspect", image, "--plain-http", "--platform", "linux/arm64").code == 0
+        code, error, _ = refused("inspect", image, "--plain-http", "--platform", "linux/amd64")
+        assert (code, error) == (4, f"{image} is for linux/arm64, not for linux/amd64")
 
 
 class TestRefused:

@@ -79,6 +79,23 @@ class TestResult:
         assert invoke("pull", image, "pulled", "--plain-http", "-q").code == 0
         assert tree(Path("pulled")) == MODEL
 
+    def test_folder_that_holds_the_model(self, invoke, image, registry, timeless):
+        """It is read, said to be there, and nothing is downloaded; the result is the same."""
+        registry.log.clear()
+        assert timeless(invoke("pull", image, "model", "--plain-http")) == Invoked(
+            0, "model\n", "config.json and 5 more: exists (600.2 kB, _ s)\n"
+        )
+        assert registry.requests(path="/blobs/") == []
+
+    def test_names_beyond_ascii_without_a_locale(self, invoke_process, registry):
+        """LC_ALL=C and no UTF-8 mode: files are named in UTF-8 all the same, and what cannot be said is spelt out."""
+        image = plain_image(registry, {"models/größe/模型.json": b"{}"})
+        locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        for command in (("pull", image, "pulled", "-o", "json"), ("inspect", image), ("verify", image, "--deep")):
+            done = invoke_process(*command, "--plain-http", **locale)
+            assert (done.code, "bug" in done.err) == (0, False), done.err
+        assert Path("pulled/größe/模型.json").read_bytes() == b"{}"
+
 
 class TestInterrupted:
     @pytest.fixture(autouse=True)
@@ -114,12 +131,22 @@ def _is_hidden(path):
 class TestRefused:
     def test_folder_with_files(self, refused, image):
         """Of somebody: nothing of it is touched."""
+        Path("model/notes.txt").write_text("mine")
         assert refused("pull", image, "model", "--plain-http") == (
             7,
             "unpacking to model: the folder is not empty",
             "name a new or empty folder",
         )
-        assert tree(Path("model")) == MODEL
+        assert tree(Path("model")) == {**MODEL, "notes.txt": b"mine"}
+
+    @pytest.mark.parametrize(("platform", "code"), [("linux/arm64", 0), ("linux/amd64", 4)])
+    def test_platform_of_an_image_without_a_choice(self, invoke, registry, platform, code):
+        """Counts when it is typed; the default takes what there is."""
+        image = plain_image(registry, {"models/config.json": b"{}"})
+        assert invoke("pull", image, "any", "--plain-http", "-q").code == 0
+        done = invoke("pull", image, "pulled", "--plain-http", "-q", "--platform", platform)
+        said = f"error: {image} is for linux/arm64, not for {platform}\nhint: leave out --platform to take it\n"
+        assert (done.code, done.err, Path("pulled").exists()) == (code, said if code else "", not code)
 
     def test_file(self, refused, image):
         """Is no folder."""

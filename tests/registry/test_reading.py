@@ -1,56 +1,17 @@
 """Tests of images that are there already."""
 
-import json
-import time
-
 import pytest
 
 from kubectl_modelcar.chart import puller
-from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
+from kubectl_modelcar.errors import IntegrityFailure, NotAuthorised, NotFoundOrRefused
 from kubectl_modelcar.image import (
-    CONFIG_TYPE,
-    FILES_ANNOTATION,
-    LAYER_TYPE,
-    MANIFEST_TYPE,
-    RECIPE_ANNOTATION,
     LayoutReference,
-    digest_of,
     parse_location,
 )
 from kubectl_modelcar.progress import Silent
-from kubectl_modelcar.registry import RegistryAccess, docker_config, open_image, remembered_layers
+from kubectl_modelcar.registry import RegistryAccess, docker_config, open_image
 from tests.fakes.registry import PASSWORD, USER, FakeRegistry, Fault
-from tests.image.trees import tar_of
-
-TREE = {"config.json": b'{"a":1}', "w.safetensors": b"w" * 5000}
-LAYER = tar_of(TREE)
-ACCESS = RegistryAccess(plain_http=True)
-FILES = json.dumps([{"path": path, "size": len(data)} for path, data in TREE.items()])
-
-
-def add_image(registry, *, repository="org/m", tag="1", recipe="1", config=b"{}", config_size=None):
-    """Put an image of TREE there and return its digest."""
-    registry.add_blob(repository, config)
-    registry.add_blob(repository, LAYER)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": config_size or len(config)},
-        "layers": [
-            {
-                "mediaType": LAYER_TYPE,
-                "digest": digest_of(LAYER),
-                "size": len(LAYER),
-                "annotations": {FILES_ANNOTATION: FILES},
-            }
-        ],
-        "annotations": {RECIPE_ANNOTATION: recipe} if recipe else {},
-    }
-    return registry.add_manifest(repository, json.dumps(manifest).encode(), MANIFEST_TYPE, tag)
-
-
-def reference(registry, text="org/m:1"):
-    return parse_location(f"{registry.host}/{text}")
+from tests.registry.images import ACCESS, LAYER, TREE, add_image, reference
 
 
 @pytest.fixture
@@ -90,6 +51,36 @@ class TestOpenImage:
             add_image(registry)
             login(registry)
             assert open_image(reference(registry), ACCESS).needs_credentials is needs
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            pytest.param(Fault(path="/token", status=401), id="refused"),
+            pytest.param(Fault(path="/token", status=403), id="forbidden"),
+            pytest.param(Fault(path="/token", status=404), id="hidden"),
+            pytest.param(Fault(path="/token", status=302, headers={"Location": "/login"}), id="sent to log in"),
+            pytest.param(Fault(path="/token", status=200, body=b"<html>log in</html>"), id="a page to log in"),
+            pytest.param(Fault(path="/token", status=200, body=b"{}"), id="no token"),
+        ],
+    )
+    def test_a_token_service_that_refuses_the_nameless(self, login, fault):
+        """In whatever way: with the login it is asked again."""
+        with FakeRegistry(auth="bearer") as registry:
+            digest = add_image(registry)
+            login(registry)
+            registry.faults.append(fault)
+            opened = open_image(reference(registry), ACCESS)
+        assert (opened.manifest.digest, opened.needs_credentials) == (digest, True)
+
+    def test_a_token_service_that_refuses_the_nameless_without_a_login(self):
+        """What is missing is said."""
+        with FakeRegistry(auth="bearer") as registry:
+            add_image(registry)
+            registry.faults.append(Fault(path="/token", status=401, times=-1))
+            with pytest.raises(NotAuthorised) as caught:
+                open_image(reference(registry), ACCESS)
+        assert "without a login" in caught.value.message
+        assert registry.host in caught.value.hint
 
     def test_a_private_one_without_a_login(self):
         """The registry is named."""
@@ -198,6 +189,21 @@ class TestOpenedImage:
         found = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
         assert found == TREE
 
+    def test_sizes_are_asked_for(self, opened, registry):
+        """Without a byte of the blob; one that is not there is an error."""
+        (layer,) = opened.manifest.layers
+        assert opened.blob_size(layer) == len(LAYER)
+        assert [(request.method, request.sent) for request in registry.log] == [("HEAD", 0)]
+        registry.repositories["org/m"].discard(layer.digest)
+        with pytest.raises(NotFoundOrRefused) as caught:
+            opened.blob_size(layer)
+        assert layer.digest in caught.value.message
+
+    def test_survey(self, opened):
+        """Every byte, written nowhere."""
+        (seen,) = opened.survey(opened.manifest.layers, jobs=1, progress=Silent())
+        assert ([file.path for file in seen.files], seen.damage, seen.problems) == ([*TREE], "", ())
+
 
 class TestConfig:
     """Configs of others, which may be anything."""
@@ -232,59 +238,6 @@ class TestConfig:
         """An artifact need not have one."""
         add_image(registry, config=b"")
         assert open_image(reference(registry), ACCESS).config() == {}
-
-
-class TestRememberedLayers:
-    """What the image that has the tag now saves us."""
-
-    def test_ours(self, registry):
-        """Digest, size and annotations."""
-        add_image(registry)
-        (layer,) = remembered_layers(reference(registry), ACCESS)
-        assert (layer.digest, layer.size, layer.annotations) == (
-            digest_of(LAYER),
-            len(LAYER),
-            {FILES_ANNOTATION: FILES},
-        )
-
-    @pytest.mark.parametrize("recipe", [None, "0", "2"])
-    def test_of_another_recipe(self, registry, recipe):
-        """The same files would give other bytes."""
-        add_image(registry, recipe=recipe)
-        assert remembered_layers(reference(registry), ACCESS) == ()
-
-    @pytest.mark.parametrize(
-        "fault",
-        [
-            pytest.param(Fault(path="/manifests/", status=404, times=-1), id="none"),
-            pytest.param(Fault(path="/manifests/", status=403, times=-1), id="not for us"),
-            pytest.param(Fault(path="/manifests/", status=200, body=b"{", times=-1), id="broken"),
-        ],
-    )
-    def test_none(self, registry, fault):
-        """It is a help and no more."""
-        add_image(registry)
-        registry.faults.append(fault)
-        assert remembered_layers(reference(registry), ACCESS) == ()
-
-    def test_no_layout(self, tmp_path):
-        """The folder is made by this push."""
-        assert remembered_layers(LayoutReference(tmp_path / "new"), ACCESS) == ()
-
-    def test_nobody_there(self, monkeypatch):
-        """Would fail the push as well: said, and not hidden."""
-        monkeypatch.setattr(time, "sleep", lambda _: None)
-        with pytest.raises(NetworkGaveUp):
-            remembered_layers(parse_location("127.0.0.1:1/org/m:1"), ACCESS)
-
-    def test_broken_credentials(self, sealed, registry):
-        """A login that cannot be read fails the push elsewhere; here it is no help."""
-        (sealed / ".docker").mkdir()
-        (sealed / ".docker" / "config.json").write_text("{")
-        registry.faults.append(Fault(path="/manifests/", status=404))
-        assert remembered_layers(reference(registry), ACCESS) == ()
-        with pytest.raises(LocalFailure):
-            open_image(reference(registry, "org/nothing"), ACCESS)
 
 
 class TestLimitedForTheNameless:
