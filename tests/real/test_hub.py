@@ -84,14 +84,31 @@ class TestPinnedCommit:
 
 
 class TestAgain:
-    def test_reads_no_weights(self, push, hub):
-        """Nothing is sent, and of the weights the Hub is asked for no more than their header."""
+    @pytest.fixture
+    def large(self, hub):
+        """Have weights that are a layer of their own."""
         hub.commit(NAME, {"model.safetensors": safetensors({"w": tensor(0, LARGE)}, bytes(LARGE))})
-        push(NAME)
+
+    def test_on_a_machine_that_never_saw_it(self, push, hub, large, tmp_path):
+        """Two requests to the Hub, none to its storage, and nothing is sent: the image remembers."""
+        del large
+        first = push(NAME)
+        hub.log.clear()
         hub.cdn_log.clear()
-        again = push(NAME)
-        assert (again["bytesSent"], {layer["outcome"] for layer in again["layers"]}) == (0, {"exists"})
-        assert 0 < sum(request.sent for request in hub.cdn_log) < LARGE // 1000
+        again = push(NAME, XDG_CACHE_HOME=str(tmp_path / "other"))
+        assert (again["digest"], again["bytesSent"]) == (first["digest"], 0)
+        assert {layer["outcome"] for layer in again["layers"]} == {"exists"}
+        assert ([request.method for request in hub.log], hub.cdn_log) == (["GET", "GET"], [])
+
+    def test_spooled(self, push, hub, large, invoke_process, tmp_path):
+        """Gives the same digest as a stream does, by one download of the file; nothing is left of it."""
+        del large
+        (tmp_path / "spool").mkdir()
+        spooled = push(NAME, "--spool", TMPDIR=str(tmp_path / "spool"))
+        assert len([request for request in hub.cdn_log if request.sent > LARGE]) == 1
+        streamed = invoke_process("push", NAME, f"oci:{tmp_path / 'layout'}:1", "-q", "-o", "json")
+        assert json.loads(streamed.out)["digest"] == spooled["digest"]
+        assert list((tmp_path / "spool").iterdir()) == []
 
 
 @pytest.mark.usefixtures("commit")
