@@ -11,10 +11,15 @@ from kubectl_modelcar.source import Origin
 def plan_text(plan: PushPlan) -> str:
     """Return the layers as a table, and where they would go."""
     rows = [(layer.name, human_bytes(layer.size), layer.media_type) for layer in plan.layers]
-    what = f"{len(plan.listing.files)} files, {human_bytes(plan.size)}, in {len(plan.layers)} layers"
-    where = f"{plan.location.name} as {', '.join(plan.tags)}"
-    said = f"{plan.listing.origin.text} would be pushed to {where}: {what}"
-    return f"{said}\n\n{table(('LAYER', 'SIZE', 'MEDIA TYPE'), rows)}"
+    facts = {
+        "Source": plan.listing.origin.text,
+        "Image": plan.location.name,
+        "Tags": ", ".join(plan.tags),
+        "Files": str(len(plan.listing.files)),
+        "Layers": f"{len(plan.layers)}, {human_bytes(plan.size)}",
+    }
+    lines = [f"{name + ':':<11} {value}" for name, value in facts.items()]
+    return "\n".join([*lines, "", table(("LAYER", "SIZE", "MEDIA TYPE"), rows)])
 
 
 def plan_json(plan: PushPlan) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class TestResult:
             "reference": f"{registry.host}/org/m@{published(registry)}",
             "digest": published(registry),
             "image": image,
+            "tags": ["1"],
             "source": {"repository": None, "commit": None, "text": "model"},
             "layers": [
                 {

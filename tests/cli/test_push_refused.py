@@ -96,7 +96,7 @@ class TestWhatWasTyped:
         [
             pytest.param(
                 ("--platform", "linux"),
-                "--platform 'linux' is not OS/ARCHITECTURE",
+                "platform 'linux' is not OS/ARCHITECTURE[/VARIANT]",
                 "for example linux/amd64 or linux/arm64",
                 id="platform",
             ),
@@ -283,7 +283,10 @@ class TestHub:
         """Where to accept the terms."""
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         code, error, hint = refused("push", "org/gated", image, "--plain-http")
-        assert (code, hint) == (3, f"accept its terms at {hub.url}/org/gated, then set HF_TOKEN")
+        assert (code, hint) == (
+            3,
+            f"accept its terms at {hub.url}/org/gated, with the account of the token that is set",
+        )
         assert error.endswith("of org/gated@main: the Hub says that the repository is gated")
 
     @pytest.mark.parametrize("arguments", [("org/tiny@v9",), ("org/tiny", "--revision", "v9")], ids=" ".join)
