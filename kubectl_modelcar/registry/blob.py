@@ -46,7 +46,7 @@ class BlobUpload:
         self._best = self._gained = 0  # bytes that any session had; of those, since the last refill
         self._fruitless = 0
         self._unsure = False  # whether the session may be somewhere else than `_arrived`
-        self._disputed: int | None = None
+        self._disputed = (-1, 0)  # the place and the bytes of a piece that the registry called out of place
         self._closing = self._redone = self._there = False
         self._tries: dict[str, Tries] = {}
 
@@ -91,13 +91,14 @@ class BlobUpload:
         return self._close if whole or not rest or rest < self._pieces.least else self._send
 
     def _begin(self) -> None:
-        self._count_fruitless()
+        self._check_fruitless()
         call = Call("POST", self._wire.uploads_url(), self._doing, accept=(202,))
         answer = self._wire.call_once(call)
+        self._fruitless += 1
         self._pieces.hear(answer.headers)
         self.session = self._wire.location(answer)
         self._arrived = self._reach = 0
-        self._unsure, self._disputed = False, None
+        self._unsure, self._disputed = False, (-1, 0)
 
     def _send(self) -> None:
         """Send the next piece, or all the rest."""
@@ -153,9 +154,10 @@ class BlobUpload:
             case status if status in _GONE:
                 self.session = ""
             case 416:
-                self._count_fruitless()
-                self._disputed = start
-                self._resume(answer, size)
+                self._check_fruitless()
+                self._fruitless += 1
+                self._disputed = start, size
+                self._resume(answer)
             case 413:
                 self._shrink(call, answer, size)
             case _ if any("DIGEST" in code for code in answer.codes):
@@ -176,9 +178,9 @@ class BlobUpload:
     def _ask(self) -> None:
         """Ask the session how far it got."""
         call = Call("GET", self.session, f"ask how far {self._content.name} got", accept=_ASKABLE)
-        self._resume(self._wire.call_once(call), self._reach - self._arrived)
+        self._resume(self._wire.call_once(call))
 
-    def _resume(self, answer: Answer, size: int) -> None:
+    def _resume(self, answer: Answer) -> None:
         """Go on from where an answer says that the session is; without a place that can be, begin anew."""
         arrived = _range_end(answer) if answer.status in (*_TAKEN, 416) else None
         if arrived == 1:  # "0-0" is how distribution says that there is nothing
@@ -186,15 +188,15 @@ class BlobUpload:
         if answer.status == 416 and arrived is None:  # noqa: PLR2004  a 416 that does not say more: it is asked next
             self._unsure = True
             return
-        stuck = arrived is not None and arrived == self._disputed
-        if stuck and self._pieces.refuse(size):  # GHCR says so to pieces that are too large (oci-client 35)
-            stuck = False
+        place, size = self._disputed
+        # It was in place: so says GHCR to pieces that are too large (oci-client 35).
+        stuck = arrived == place and not self._pieces.refuse(size)
         if arrived is None or stuck or arrived > self._reach:
             self.session = ""
             return
         if "Location" in answer.headers:
             self.session = self._wire.location(answer)
-        self._disputed = None
+        self._disputed = (-1, 0)
         self._progress(arrived)
         self._unsure = False
 
@@ -233,9 +235,8 @@ class BlobUpload:
             if self._gained >= self._wire.patience.refill:
                 self._gained = self._fruitless = 0
 
-    def _count_fruitless(self) -> None:
-        self._fruitless += 1
-        if self._fruitless > MOST_SESSIONS:
+    def _check_fruitless(self) -> None:
+        if self._fruitless >= MOST_SESSIONS:
             raise NetworkGaveUp(
                 f"cannot {self._doing}: {self._wire.hostname} lost the upload {MOST_SESSIONS} times"
                 f" after at most {self._best} of {self._content.size} bytes",

@@ -59,8 +59,9 @@ class Sized(Iterable[bytes]):
 class Call:
     """One request. `body` makes the body anew for each attempt; `doing` completes "cannot ..." in errors.
 
-    `accept` are the statuses that the caller deals with. `wait` is in seconds, for the first byte of the answer;
-    `limit` is how many bytes of its body are wanted; `scope` is what a token must allow, the repository's own if empty.
+    `accept` are the statuses that the caller deals with. `wait` is in seconds, for the first byte of the answer,
+    None for `IDLE`; `limit` is how many bytes of its body are wanted; `scope` is what a token must allow, by itself
+    to push and pull here.
     """
 
     method: str
@@ -68,7 +69,7 @@ class Call:
     doing: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
-    wait: float = IDLE
+    wait: float | None = None
     accept: Sequence[int] = (200,)
     limit: int = _ERROR_BODY
     scope: str = ""
@@ -192,12 +193,20 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         return Session(self._context, verify=self._verify, idle=IDLE)
 
     def _cancel(self, session: Session, url: str) -> None:
+        try:
+            status, _ = self._say_goodbye(session, "DELETE", url)
+            if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # distribution 3, after bytes that it kept
+                _, where = self._say_goodbye(session, "GET", url)
+                self._say_goodbye(session, "DELETE", self._resolved(url, where))
+        except (requests.RequestException, NetworkGaveUp):
+            return
+
+    def _say_goodbye(self, session: Session, method: str, url: str) -> tuple[int, str]:
+        """Send a request without a body, and return status and Location of its answer."""
         header = self._authenticator.header(self._scope) if self._is_ours(url) else None
         headers = {"Authorization": header} if header else {}
-        try:
-            session.delete(url, headers=headers, timeout=GOODBYE, allow_redirects=False).close()
-        except requests.RequestException:
-            return
+        with session.request(method, url, headers=headers, timeout=GOODBYE, allow_redirects=False) as answer:
+            return answer.status_code, answer.headers.get("Location", "")
 
     def _redirected(self, call: Call) -> Answer:
         """Follow redirects: a body is made anew, and an Authorization goes to the registry's own origin alone."""
@@ -251,7 +260,7 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             call.url,
             data=call.body() if call.body else None,
             headers={**call.headers, **({"Authorization": header} if header else {})},
-            timeout=(CONNECT, call.wait),
+            timeout=(CONNECT, call.wait or IDLE),
             allow_redirects=False,
             stream=True,
         ) as response:

@@ -3,10 +3,10 @@
 import pytest
 import trustme
 
+from kubectl_modelcar import patience
 from kubectl_modelcar.image import parse_location
 from kubectl_modelcar.registry import docker_config
-from kubectl_modelcar.registry.wire import Wire
-from tests.registry.sending import LOGIN
+from tests.registry.sending import LOGIN, Clock
 
 
 @pytest.fixture(scope="session")
@@ -16,11 +16,18 @@ def authority():
 
 
 @pytest.fixture
-def waits(monkeypatch):
+def clock(monkeypatch):
+    """The clock of everybody's patience, which waiting moves on."""
+    clock = Clock()
+    monkeypatch.setattr(patience, "time", clock)
+    monkeypatch.setattr(patience.Patience, "pause", lambda self, seconds: clock.wait(seconds) or self.stopped)
+    return clock
+
+
+@pytest.fixture
+def waits(clock):
     """The seconds that were waited, without waiting them."""
-    waits = []
-    monkeypatch.setattr(Wire, "pause", lambda _wire, seconds: waits.append(seconds))
-    return waits
+    return clock.waits
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from kubectl_modelcar.image import parse_location
 from kubectl_modelcar.registry import RegistryAccess
 from kubectl_modelcar.registry.upload import RegistryTarget
 from tests.fakes.registry import FakeRegistry
-from tests.registry.sending import DIGEST, chunks, send, target
+from tests.registry.sending import DIGEST, held, send, target
 
 
 class TestTls:
@@ -101,7 +101,7 @@ class TestTls:
         with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
             def hang_up():
-                for _ in range(4):
+                for _ in range(6):
                     connection, _ = listener.accept()
                     connection.recv(1000)
                     connection.close()
@@ -113,7 +113,7 @@ class TestTls:
                 RegistryTarget(location, RegistryAccess()).prepare()
             thread.join(5)
         assert "ended the connection" in caught.value.message
-        assert len(waits) == 3
+        assert len(waits) == 5
 
 
 def read_head(connection):
@@ -158,5 +158,5 @@ class TestStalls:
             thread.start()
             location = parse_location(f"127.0.0.1:{listener.getsockname()[1]}/org/m:1")
             there = RegistryTarget(location, RegistryAccess(plain_http=True))
-            assert there.upload("w", len(data), chunks(data)) == f"sha256:{hashlib.sha256(data).hexdigest()}"
+            assert there.upload(held(data)) == f"sha256:{hashlib.sha256(data).hexdigest()}"
             thread.join(5)
