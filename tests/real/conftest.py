@@ -12,6 +12,7 @@ import trustme
 from tests.conftest import Invoked
 from tests.real.models import write
 from tests.real.registry import Registry, serve
+from tests.real.toxiproxy import Toxiproxy, serve_toxiproxy
 
 Tool = Callable[..., bytes]
 
@@ -48,6 +49,19 @@ def secure(real_tool, tmp_path_factory, authority) -> Iterator[Registry]:
     """Run a registry with TLS by that authority."""
     with serve(real_tool("registry"), tmp_path_factory.mktemp("secure"), authority=authority) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def toxiproxy(real_tool, tmp_path_factory) -> Iterator[Toxiproxy]:
+    """Run toxiproxy; a test asks it for a wire of its own."""
+    with serve_toxiproxy(real_tool("toxiproxy"), tmp_path_factory.mktemp("toxiproxy")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def skopeo(real_tool) -> Tool:
+    """Give a function that runs skopeo and returns what it prints."""
+    return _runner(real_tool("skopeo"))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ class Said:
     headers: tuple[tuple[str, str], ...]
     code: str
     body: bytes
+    short: bool = False
+    """Whether the body ended before the length that was announced."""
     location: str = field(default="", compare=False)
     """As it was said."""
 
@@ -39,10 +41,10 @@ class Raw:
             connection.request(method, _path(url), body, names, encode_chunked=not isinstance(body, bytes | None))
             answer = connection.getresponse()
             try:
-                data = answer.read()
-            except http.client.IncompleteRead as short:
-                data = short.partial
-            return _said(method, answer, data)
+                data, short = answer.read(), False
+            except http.client.IncompleteRead as ended:
+                data, short = ended.partial, True
+            return _said(method, answer, data, short=short)
         finally:
             connection.close()
 
@@ -63,7 +65,7 @@ def _path(url: str) -> str:
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-def _said(method: str, answer: http.client.HTTPResponse, data: bytes) -> Said:
+def _said(method: str, answer: http.client.HTTPResponse, data: bytes, *, short: bool) -> Said:
     headers = {name: _anonymous(answer.headers[name]) for name in _TOLD if name in answer.headers}
     if method == "HEAD" and answer.status < 300:
         headers["Content-Length"] = answer.headers["Content-Length"]
@@ -75,7 +77,7 @@ def _said(method: str, answer: http.client.HTTPResponse, data: bytes) -> Said:
         data = b""  # the words are everybody's own
     if kind == "application/json" and data:
         data = json.dumps(json.loads(data), sort_keys=True).encode()
-    return Said(answer.status, tuple(sorted(headers.items())), code, data, answer.headers.get("Location", ""))
+    return Said(answer.status, tuple(sorted(headers.items())), code, data, short, answer.headers.get("Location", ""))
 
 
 def _anonymous(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Distribution's registry v3 as a process on loopback: plain, with a password, or with TLS of an authority of ours."""
+"""Distribution's registry, 3 or 2.8, as a process on loopback: plain, with a password, with tokens, with TLS."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,14 @@ class Registry:
     host: str
     log: Path
 
+    def uploaded(self) -> int:
+        """Return how many bytes its uploads under way hold."""
+        held = 0
+        for data in (self.log.parent / "storage").glob("docker/registry/v2/repositories/**/_uploads/*/data"):
+            with suppress(FileNotFoundError):  # it became a blob meanwhile
+                held += data.stat().st_size
+        return held
+
     def requests(self, path: str = "") -> list[tuple[str, str, int]]:
         """Return what it was asked, by a pattern in the path: method, path with query, status."""
         found = [(match["method"], match["path"], int(match["status"])) for match in _ACCESS.finditer(self._read())]
@@ -37,9 +45,17 @@ class Registry:
 
 @contextmanager
 def serve(
-    program: Path, folder: Path, *, password: bool = False, authority: trustme.CA | None = None
+    program: Path,
+    folder: Path,
+    *,
+    password: bool = False,
+    tokens: Callable[[Path], dict[str, object]] | None = None,
+    authority: trustme.CA | None = None,
 ) -> Iterator[Registry]:
-    """Run the registry `program` with everything it keeps in `folder`; with `password`, for USER alone."""
+    """Run the registry `program` with everything it keeps in `folder`; with `password`, for USER alone.
+
+    `tokens` writes what the registry needs of a token server into the folder and returns its `auth` section.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -52,6 +68,8 @@ def serve(
     if password:
         (folder / "htpasswd").write_text(_HTPASSWD, "ascii")
         config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
+    if tokens:
+        config["auth"] = tokens(folder)
     (folder / "config.yml").write_text(json.dumps(config), "utf-8")  # JSON is YAML
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

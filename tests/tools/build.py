@@ -28,6 +28,10 @@ def go_build(tool: Tool, folder: Path) -> None:
     ran = subprocess.run(build, cwd=where, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     if ran.returncode != 0:
         raise ToolError(f"{tool.name} {tool.version}: '{' '.join(build[:2])}' failed:\n{ran.stderr.rstrip()}")
+    if tool.package:
+        made = folder / tool.package.rpartition("/")[2]  # `go install` names it by its package
+        if made.name != tool.name:
+            made.rename(folder / tool.name)
     for program in tool.programs:
         (folder / program).symlink_to(tool.name)
 

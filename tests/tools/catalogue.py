@@ -82,6 +82,12 @@ GO_TOOLS = (
     ),
     Tool("crane", "0.22.1", "github.com/google/go-containerregistry/cmd/crane"),
     Tool("oras", "1.3.6", "oras.land/oras/cmd/oras", variables={"oras.land/oras/internal/version.BuildMetadata": ""}),
+    Tool(
+        "toxiproxy",
+        "2.5.0",
+        "github.com/Shopify/toxiproxy/v2/cmd/server",
+        variables={"github.com/Shopify/toxiproxy/v2.Version": "2.5.0"},
+    ),
     Tool("kubeconform", "0.8.0", "github.com/yannh/kubeconform/cmd/kubeconform", variables={"main.version": "v0.8.0"}),
     Tool("pause", source_version(CLUSTER / "pause", "main.go"), source=CLUSTER / "pause"),
     Tool(

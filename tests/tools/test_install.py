@@ -70,6 +70,13 @@ class TestGoBuild:
         assert str((tmp_path / "y").readlink()) == "x"
 
     @pytest.mark.usefixtures("go")
+    def test_name(self, tmp_path):
+        """A program that its package calls otherwise gets the tool's name."""
+        (tmp_path / "server").touch()
+        build.go_build(Tool("x", "1.2", "example.com/cmd/server"), tmp_path)
+        assert (tmp_path / "x").exists()
+
+    @pytest.mark.usefixtures("go")
     def test_failure(self, monkeypatch, tmp_path):
         """What Go said is in the error."""
         monkeypatch.setenv("GO_FAILS", "no required module")
