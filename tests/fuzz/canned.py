@@ -12,7 +12,8 @@ ORIGIN = "https://registry.example"
 REPOSITORY = "org/model"
 HURRIED = puller.Patience(attempts=2, base=0.0, cap=0.0, longest=0.0)
 """Two attempts and no wait, whatever the server asks for."""
-_TLS = ssl.create_default_context()
+MOST_REQUESTS = 200
+TLS = ssl.create_default_context()
 
 
 @dataclass
@@ -25,7 +26,9 @@ class Asked:
     sent: bytearray = field(default_factory=bytearray)
 
 
-class _Socket:
+class CannedSocket:
+    """A socket that has been answered already."""
+
     def __init__(self, answer: bytes, sent: bytearray) -> None:
         self._answer, self._sent = answer, sent
 
@@ -45,12 +48,25 @@ class _Socket:
         """Nothing is open."""
 
 
-class CannedHttp(puller._Http):
-    """The puller's client, whose connections give the answers in order and then the last one again."""
+class Answers:
+    """Answers in order, and then the last one again and again."""
 
     def __init__(self, *answers: bytes) -> None:
-        super().__init__(_TLS, 60.0)
-        self._answers = list(answers)
+        self._answers, self._given = list(answers), 0
+
+    def next(self) -> bytes:
+        """Return the next one; nobody has a reason to ask for so many."""
+        self._given += 1
+        assert self._given <= MOST_REQUESTS, f"{self._given} requests, and no end"
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+class CannedHttp(puller._Http):
+    """The puller's client, whose connections give the answers."""
+
+    def __init__(self, answers: Answers) -> None:
+        super().__init__(TLS, 60.0)
+        self._answers = answers
         self.asked: list[Asked] = []
 
     def _connection(self, scheme, host, port):
@@ -59,10 +75,8 @@ class CannedHttp(puller._Http):
 
         def connect() -> None:
             host.encode("idna")  # as the look-up of a name does
-            connection.sock = _Socket(self._answers[0], asked.sent)
+            connection.sock = CannedSocket(self._answers.next(), asked.sent)
             self.asked.append(asked)
-            if len(self._answers) > 1:
-                self._answers.pop(0)
 
         connection.connect = connect
         return connection
@@ -70,8 +84,8 @@ class CannedHttp(puller._Http):
 
 def registry(*answers: bytes, credential: puller.Credential | None = None) -> puller.Registry:
     """Return a registry whose origin, storage and token server all give these answers."""
-    source = puller.Registry(ORIGIN, REPOSITORY, credential, context=_TLS, patience=HURRIED)
-    source._http = source.authenticator._http = CannedHttp(*answers)
+    source = puller.Registry(ORIGIN, REPOSITORY, credential, context=TLS, patience=HURRIED)
+    source._http = source.authenticator._http = CannedHttp(Answers(*answers))
     return source
 
 

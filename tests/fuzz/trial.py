@@ -16,6 +16,7 @@ from tests.fuzz.mutation import chance_of, mutated
 
 CORPUS = Path(__file__).parent / "corpus"
 PROJECT = Path(__file__).resolve().parents[2]
+_OURS = [PROJECT / name for name in ("kubectl_modelcar", "chart", "tests")]
 SLOW = 1.0
 """Seconds of this process's CPU for one input; the machine may be busy with other things."""
 LARGE = 200 << 20
@@ -97,7 +98,7 @@ def _place(error: BaseException) -> str:
     where = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         path = Path(frame.f_code.co_filename)
-        if PROJECT in path.parents and path != Path(__file__):
+        if path != Path(__file__) and any(map(path.is_relative_to, _OURS)):
             where = f"{path.name}:{line}"
     return f"{type(error).__name__} {where}"
 
