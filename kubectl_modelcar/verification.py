@@ -131,8 +131,8 @@ class _Check:
     jobs: int
     progress: Progress
     deep: bool
-    missing: dict[str, str] = field(default_factory=dict)
-    """What is wrong with a blob, "" for nothing, by digest."""
+    missing: dict[tuple[str, int], str] = field(default_factory=dict)
+    """What is wrong with a blob, "" for nothing, by digest and size."""
     surveys: "dict[object, puller.Survey]" = field(default_factory=dict)
 
     def entry(self, entry: "puller.Descriptor") -> VerifiedImage:
@@ -155,7 +155,7 @@ class _Check:
         manifest = image.manifest
         problems = self._blobs(image)
         config: Mapping[str, Any] = {}
-        if not self.missing[manifest.config.digest]:
+        if not self.missing[_claim(manifest.config)]:
             try:
                 config = image.config()
                 problems += config_problems(manifest, config)
@@ -177,14 +177,14 @@ class _Check:
         )
 
     def _blobs(self, image: ModelImage) -> list[str]:
-        blobs = {blob.digest: blob for blob in (image.manifest.config, *image.manifest.layers)}
-        asked = [blob for digest, blob in blobs.items() if digest not in self.missing]
+        blobs = {_claim(blob): blob for blob in (image.manifest.config, *image.manifest.layers)}
+        asked = {claim: blob for claim, blob in blobs.items() if claim not in self.missing}
         with ThreadPoolExecutor(self.jobs, "blob") as pool:
-            self.missing.update(zip((b.digest for b in asked), pool.map(lambda b: _lack(image, b), asked), strict=True))
-        return [self.missing[digest] for digest in blobs if self.missing[digest]]
+            self.missing.update(zip(asked, pool.map(lambda blob: _lack(image, blob), asked.values()), strict=True))
+        return [self.missing[claim] for claim in blobs if self.missing[claim]]
 
     def _surveys(self, image: ModelImage) -> "list[tuple[puller.Descriptor, puller.Survey]]":
-        layers = [layer for layer in image.manifest.layers if not self.missing[layer.digest]]
+        layers = [layer for layer in image.manifest.layers if not self.missing[_claim(layer)]]
         unread = {_key(layer): layer for layer in layers if _key(layer) not in self.surveys}
         found = image.survey(list(unread.values()), jobs=self.jobs, progress=self.progress)
         self.surveys.update(zip(unread, found, strict=True))
@@ -197,6 +197,10 @@ class _Check:
         except _WRONG as error:
             return [error.message]
         return []
+
+
+def _claim(blob: "puller.Descriptor") -> tuple[str, int]:
+    return blob.digest, blob.size
 
 
 def _key(layer: "puller.Descriptor") -> object:

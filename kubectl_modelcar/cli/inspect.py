@@ -7,7 +7,7 @@ import click
 from kubectl_modelcar.cli.options import output_option, progress_option, registry_options
 from kubectl_modelcar.cli.output import emit, human_bytes, table
 from kubectl_modelcar.cli.platform import open_for_platform, platform_option
-from kubectl_modelcar.image import Answer
+from kubectl_modelcar.image import Answer, parse_location
 from kubectl_modelcar.inspection import Inspection, inspect
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.registry import RegistryAccess
@@ -32,7 +32,7 @@ def command(image: str, platform: str, access: RegistryAccess, output: str, prog
       kubectl modelcar inspect oci:granite-layout:v1 -o json
     """  # noqa: D301  \b is click's mark for "do not rewrap"
     del progress  # nothing here takes long enough
-    found = inspect(open_for_platform(image, access, platform))
+    found = inspect(open_for_platform(parse_location(image), access, platform))
     emit(output, text=_text(found), data=_json(found))
 
 

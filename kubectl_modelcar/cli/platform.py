@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from kubectl_modelcar.image import parse_location
+from kubectl_modelcar.image import Location
 from kubectl_modelcar.registry import OpenImage, RegistryAccess, open_image
 
 
@@ -21,12 +21,12 @@ def platform_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def open_for_platform(image: str, access: RegistryAccess, platform: str) -> OpenImage:
-    """Open the image that was typed.
+def open_for_platform(location: Location, access: RegistryAccess, platform: str) -> OpenImage:
+    """Open the image that `location` names.
 
     Raises NotFoundOrRefused when `--platform` was typed, too, and it is for another one.
     """
-    opened = open_image(parse_location(image), access, platform=platform)
+    opened = open_image(location, access, platform=platform)
     if click.get_current_context().get_parameter_source("platform") is not ParameterSource.DEFAULT:
         opened.require_platform(platform)
     return opened

@@ -8,6 +8,7 @@ import click
 from kubectl_modelcar.cli.options import output_option, progress_option, registry_options
 from kubectl_modelcar.cli.output import emit
 from kubectl_modelcar.cli.platform import open_for_platform, platform_option
+from kubectl_modelcar.image import parse_location
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.pull import PullResult, pull
 from kubectl_modelcar.registry import RegistryAccess
@@ -34,7 +35,7 @@ def command(
       kubectl modelcar pull quay.io/example/granite:3.1 ./granite
       kubectl modelcar pull oci:granite-layout:v1 ./granite
     """  # noqa: D301  \b is click's mark for "do not rewrap"
-    result = pull(open_for_platform(image, access, platform), folder, jobs=jobs, progress=progress)
+    result = pull(open_for_platform(parse_location(image), access, platform), folder, jobs=jobs, progress=progress)
     emit(output, text=str(result.folder), data=_json(result))
 
 

@@ -59,13 +59,13 @@ class Contents:
     """What is known of an image's layers from their bytes; None is not known.
 
     `model` says that there are model files, `raw` that every model layer is a file as it is and no archive, `plain`
-    that every model file's name in its tar begins with `models/`, `shell` that a `sh` is in a layer.
+    that every model file's name in its tar begins with `models/`, `sh` that a program of that name is in a layer.
     """
 
     model: bool | None = None
     raw: bool | None = None
     plain: bool | None = None
-    shell: bool | None = None
+    sh: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,9 @@ def _sidecar(facts: ImageFacts) -> Said:
     refused = _runnable(facts)
     if refused:
         return refused
-    if facts.contents.shell is None:
+    if facts.contents.sh is None:
         return Answer.UNKNOWN, "it runs sh, which verify --deep looks for"
-    if not facts.contents.shell:
+    if not facts.contents.sh:
         return Answer.NO, "it runs sh, and there is none in the image: push with --base"
     return _if_model(facts, "models/ and sh are in the image")
 
@@ -243,7 +243,6 @@ def _title(layer: LayerDescriptor) -> str:
 
 def _archives(facts: ImageFacts, layers: Iterable[LayerDescriptor]) -> bool | None:
     """Tell whether some of `layers` are tars; the type does not: `oras push` calls every file a tar layer."""
-    tars = [layer for layer in layers if layer in facts.tars]
-    if not tars:
+    if not any(".tar" in layer.media_type for layer in layers):
         return False
     return None if facts.contents.raw is None else not facts.contents.raw

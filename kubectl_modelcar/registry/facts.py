@@ -44,13 +44,13 @@ def _by_manifest(manifest: "puller.Manifest") -> Contents:
     layers = puller.model_layers(manifest)
     listed = [layer for layer in layers if FILES_ANNOTATION in layer.annotations]
     raw = [layer for layer in layers if ".tar" not in layer.media_type and {TITLE, FILEPATH} & set(layer.annotations)]
-    no_shell = len(listed) == len(manifest.layers) or manifest.annotations.get(_BASE_NAME) == _EMBEDDED_BASE
+    no_sh = len(listed) == len(manifest.layers) or manifest.annotations.get(_BASE_NAME) == _EMBEDDED_BASE
     known = bool(listed or raw) or None
     return Contents(
         model=known if layers else False,
         raw=len(raw) == len(layers) if known and len({*map(id, listed), *map(id, raw)}) == len(layers) else None,
         plain=True if listed and not raw else None,  # `push` made them
-        shell=False if no_shell else None,
+        sh=False if no_sh else None,
     )
 
 
@@ -62,7 +62,7 @@ def _by_bytes(manifest: "puller.Manifest", surveys: "Sequence[tuple[puller.Descr
         model=bool(files),
         raw=_are_raw(files),
         plain=all(survey.plain for survey in holding),
-        shell=any(survey.shell for _, survey in surveys),
+        sh=any(survey.shell for _, survey in surveys),
     )
 
 
