@@ -34,7 +34,6 @@ _ERROR_BODY = 64 * 1024  # bytes of an error's body that are read; it may be any
 _MOST_REDIRECTS = 5
 _KEEPING = (307, 308)  # the redirects after which a body is sent again (RFC 9110 15.4.8, 15.4.9)
 _REDIRECTS = (301, 302, 303, *_KEEPING)
-_IDENTITY = "<token>"
 
 Body = Callable[[], "Iterable[bytes]"]
 
@@ -96,11 +95,10 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             origin, credential, context=context, patience=puller.Patience(attempts=1)
         )
         self._scope = f"repository:{repository_path(reference)}:pull,push"
-        user = "an identity token" if credential and credential.username == _IDENTITY else None
         self._who = Identity(
             self.hostname,
             reference.registry,
-            user or (credential.username if credential else None),
+            one_line(credential.username) if credential else None,
             credential_files(access.authfile),
             access.plain_http,
         )

@@ -19,6 +19,12 @@ from kubectl_modelcar.registry.access import repository_path
         pytest.param("docker.io/me/m", "https://registry-1.docker.io", "me/m", id="Docker Hub"),
         pytest.param("docker.io/busybox", "https://registry-1.docker.io", "library/busybox", id="official image"),
         pytest.param("index.docker.io/busybox", "https://registry-1.docker.io", "library/busybox", id="old name"),
+        pytest.param(
+            "registry-1.docker.io/busybox",
+            "https://registry-1.docker.io",
+            "library/busybox",
+            id="the host that answers",
+        ),
         pytest.param("quay.io/busybox", "https://quay.io", "busybox", id="library is Docker Hub's alone"),
     ],
 )

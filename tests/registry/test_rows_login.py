@@ -9,7 +9,7 @@ import pytest
 
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import ModelcarError, NotAuthorised
-from tests.fakes.registry import PASSWORD, USER, FakeRegistry, Fault, digest_of
+from tests.fakes.registry import IDENTITY_TOKEN, PASSWORD, USER, FakeRegistry, Fault, digest_of
 from tests.registry.sending import BLOB, DIGEST, MIB, Stream, big, publish, published, send, target, wasted
 
 BIG = big(8 * MIB)
@@ -70,6 +70,44 @@ class TestTokens:
             tokens = registry.requests(path="^/token")
             assert len(tokens) <= 2
             assert parse_qs(urlsplit(tokens[0].path).query)["scope"] == ["repository:org/m:pull,push"]
+
+
+class TestIdentityTokens:
+    """An OAuth2 refresh token in the place of a password."""
+
+    ME = puller.Credential("<token>", IDENTITY_TOKEN)
+
+    def test_r14_is_exchanged_again(self, log_in, waits):
+        """For every new token, in a body, and never sent to the registry itself or in an address."""
+        with FakeRegistry(auth="bearer", token_uses=2) as registry:
+            log_in(registry.host, self.ME)
+            assert publish(target(registry), BLOB) == published(BLOB)
+            tokens = registry.requests(path="^/token")
+            assert {(token.method, token.path) for token in tokens} == {("POST", "/token")}
+            assert len(tokens) > 1
+            sent = [request.headers.get("authorization", "") for request in registry.log]
+            assert not any(IDENTITY_TOKEN in header or header.startswith("Basic") for header in sent)
+        assert waits == []
+
+    @pytest.mark.parametrize("auth", ["basic", "bearer"])
+    def test_r17_not_accepted(self, log_in, waits, auth):
+        """One that was taken back, or a registry that knows names and passwords alone."""
+        token = "another token" if auth == "bearer" else IDENTITY_TOKEN
+        with FakeRegistry(auth=auth) as registry:
+            log_in(registry.host, puller.Credential("<token>", token))
+            with pytest.raises(NotAuthorised) as caught:
+                target(registry).prepare()
+            assert (caught.value.exit_code, len(registry.log) <= 3, waits) == (3, True, [])
+        assert token not in caught.value.message + caught.value.hint
+        assert caught.value.hint.startswith("log in again: podman login ")
+
+    def test_mount_asks_for_both(self, log_in):
+        """One exchange, for both repositories."""
+        with FakeRegistry(auth="bearer") as registry:
+            log_in(registry.host, self.ME)
+            registry.add_blob("org/other", BLOB)
+            assert target(registry).mount(DIGEST, "org/other") is True
+            assert len(registry.requests(path="^/token")) == 1
 
 
 class TestBasic:
