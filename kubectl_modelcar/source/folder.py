@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
 from kubectl_modelcar.image import ModelFile
-from kubectl_modelcar.source.model import CHUNK, Listing, Origin
+from kubectl_modelcar.source.model import CHUNK, MOST, Listing, Origin
 from kubectl_modelcar.source.selection import Selection
 
 _TICK = 2.0  # seconds; the coarsest clock of a filesystem that is in use (FAT)
@@ -60,12 +60,12 @@ class FolderSource:
             raise LocalFailure(f"{path} changed while it was read", "let its writer finish, then push again")
 
     def read(self, file: ModelFile, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes of `file` from `offset`."""
+        """Return up to `length` bytes of `file` from `offset`, at most MOST."""
         path = self._path(file.path)
         try:
             with path.open("rb") as opened:
                 opened.seek(offset)
-                return opened.read(length)
+                return opened.read(min(length, MOST))
         except OSError as error:
             raise _unreadable(path, error) from error
 

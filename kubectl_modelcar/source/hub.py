@@ -24,7 +24,7 @@ from kubectl_modelcar.errors import IntegrityFailure, NetworkGaveUp
 from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.patience import TRANSIENT, MayPass, Patience, Tries
 from kubectl_modelcar.source.heads import Heads
-from kubectl_modelcar.source.model import Listing, Origin
+from kubectl_modelcar.source.model import MOST, Listing, Origin
 from kubectl_modelcar.source.refusals import Asking, translated
 from kubectl_modelcar.source.selection import Selection
 from kubectl_modelcar.source.transport import Lines, new_client
@@ -113,8 +113,8 @@ class HubSource:
                     tries.failed(MayPass(ended, "check the network and the proxy"))
 
     def read(self, file: ModelFile, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes of `file` from `offset`."""
-        length = min(length, file.size - offset)
+        """Return up to `length` bytes of `file` from `offset`, at most MOST."""
+        length = min(length, file.size - offset, MOST)
         if length <= 0:
             return b""
         wanted = self._heads.wanted(file, offset, length)

@@ -9,6 +9,9 @@ CHUNK = (
     1 << 20
 )  # bytes read at a time: large enough that Python's share of the work vanishes, small enough for many jobs
 
+MOST = 64 * 2**20 + 1
+"""Bytes that a source's `read` returns at most, whatever is asked for: a byte more than any index that is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from kubectl_modelcar.errors import IntegrityFailure, InvalidInput, NotFoundOrRefused
+from kubectl_modelcar.source.model import MOST
 
 # What servers read: weights, configurations, tokenizers of every kind, and the papers that must travel with them.
 DEFAULT_PATTERNS = (
@@ -36,7 +37,7 @@ _MISTRAL_WEIGHTS = "consolidated*.safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BROKEN_INDEX = "download it again, or leave it out with --exclude"
-_MAX_INDEX = 64 * 2**20  # bytes; the largest known one has 9 MB
+_MAX_INDEX = MOST - 1  # bytes; the largest known one has 9 MB
 _NAMED = 5  # of many problems, how many an error names
 _MAX_COMPONENT = 255  # bytes; NAME_MAX of every Linux filesystem that holds volumes
 

@@ -126,10 +126,10 @@ class Transport(httpx2.BaseTransport):
         )
         try:
             line.connect()
-        except TimeoutError as error:
-            raise httpx2.ConnectTimeout("timed out") from error
         except OSError as error:
-            raise httpx2.ConnectError(str(error)) from error
+            line.close()
+            kind = httpx2.ConnectTimeout if isinstance(error, TimeoutError) else httpx2.ConnectError
+            raise kind(str(error)) from error
         self._lines.opened(line, line.sock)
         return line
 

@@ -10,7 +10,7 @@ import pytest
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
 from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.source import FolderSource, Origin, Selection
-from kubectl_modelcar.source.model import CHUNK
+from kubectl_modelcar.source.model import CHUNK, MOST
 
 NOBODY = 65534
 
@@ -246,6 +246,12 @@ class TestReading:
         source = FolderSource(folder)
         file = ModelFile("sub/w.safetensors", 10)
         assert (source.read(file, 2, 3), source.read(file, 8, 100)) == (b"www", b"ww")
+
+    def test_part_of_a_giant(self, folder):
+        """However much is asked for: an "index" of gigabytes must not fill this machine."""
+        path = folder / "sub" / "w.safetensors"
+        os.truncate(path, MOST + 10)
+        assert len(FolderSource(folder).read(ModelFile("sub/w.safetensors", MOST + 10), 0, MOST + 10)) == MOST
 
     @pytest.mark.parametrize(
         "change",

@@ -43,6 +43,30 @@ class TestReading:
         hub.faults.append(Fault(path="response-content", ignore_range=True, cut_after=2_000_000, times=-1))
         assert source.read(file, 1000, 50) == WEIGHTS[1000:1050]
 
+    def test_part_of_a_giant(self, hub, commit, monkeypatch):
+        """However much is asked for, no more than fits is."""
+        del commit
+        monkeypatch.setattr("kubectl_modelcar.source.hub.MOST", 100_000)
+        source, file = opened(hub, "w.safetensors")
+        assert source.read(file, 0, file.size) == WEIGHTS[:100_000]
+        assert [request.sent for request in hub.cdn_log] == [100_000]
+
+    def test_looks_at_the_beginning_cost_one_request(self, hub, commit):
+        """Headers are looked at three times."""
+        del commit
+        source, file = opened(hub, "w.safetensors")
+        looks = [source.read(file, 0, 4096), source.read(file, 0, 8), source.read(file, 8, 5000)]
+        assert looks == [WEIGHTS[:4096], WEIGHTS[:8], WEIGHTS[8:5008]]
+        assert [request.sent for request in hub.cdn_log] == [64 * 1024]
+
+    def test_a_small_file_that_was_looked_at(self, hub, commit):
+        """Is not asked for again, but once it was given: who wants it again has a reason."""
+        del commit
+        source, file = opened(hub, "config.json")
+        source.read(file, 0, 2)
+        assert (list(source.chunks(file)), len(hub.log)) == ([b"{}"], 1)
+        assert (list(source.chunks(file)), len(hub.log)) == ([b"{}"], 2)
+
     def test_empty_file(self, hub):
         """Nothing is asked for nothing."""
         hub.commit("org/m", {"empty.txt": b""})
