@@ -14,6 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from io import FileIO
 from pathlib import Path
@@ -128,15 +129,15 @@ class SpooledSource:
             self._coming.pop(file, None)
 
     def _by_http(self, file: ModelFile) -> FileIO:
-        copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  given away
-        try:
+        with ExitStack() as stack:
+            copy = stack.enter_context(tempfile.TemporaryFile(buffering=0))
             for chunk in self._hub.chunks(file):
-                copy.write(chunk)
+                rest = memoryview(chunk)
+                while rest:
+                    rest = rest[copy.write(rest) :]
                 with self._lock:
                     self._coming[file] -= len(chunk)
-        except BaseException:
-            copy.close()
-            raise
+            stack.pop_all()
         return copy
 
     def _in_xet(self, file: ModelFile) -> bool:
