@@ -39,7 +39,8 @@ GOOD = {
         config_type=MODELPACK,
     ),
     "two files of the same bytes": Image(
-        (Layer(b"", RAW, {TITLE: "a"}), Layer(b"", RAW, {TITLE: "b"})), config_type=MODELPACK
+        tuple(Layer(b"", RAW, {TITLE: path, FILES: json.dumps([{"path": path, "size": 0}])}) for path in "ab"),
+        config_type=MODELPACK,
     ),
 }
 

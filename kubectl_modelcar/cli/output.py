@@ -23,11 +23,8 @@ def emit(output: str, *, text: str, data: Mapping[str, Any], name: str | None = 
     context = click.get_current_context(silent=True)
     if context:
         context.meta.get(CLOSE_DISPLAY, lambda: None)()
-    rendered = _rendered(output, text, data, name)
     try:
-        click.echo(rendered)
-    except UnicodeEncodeError:  # LC_ALL=C: the names of files may need more than ASCII
-        click.echo(rendered.encode("ascii", "backslashreplace").decode())
+        click.echo(_rendered(output, text, data, name))
     except BrokenPipeError:
         raise
     except OSError as error:
