@@ -92,5 +92,5 @@ def _push_base(host: str) -> None:
     """Push the base image that ours takes from its own package to `host`."""
     found = find_spec("modelcar_base_image")
     layout = Path(found.origin or "").parent / "embedded_oci_layout" if found else Path()
-    argv = [tool("crane"), "push", "--insecure", layout, f"{host}/base:1"]
+    argv = [str(tool("crane")), "push", "--insecure", str(layout), f"{host}/base:1"]
     subprocess.run(argv, check=True, capture_output=True)

@@ -57,7 +57,8 @@ def run(command: Command, *, scratch: Path, counters: Counters | None = None) ->
     home, tmp, work = folders = [scratch / name for name in ("home", "tmp", "work")]
     for folder in folders:
         folder.mkdir(parents=True)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # no way into the others
+    # PYTHONDONTWRITEBYTECODE and PYTHONPATH would slow down, or lead into, whoever is written in Python.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     env |= {"HOME": str(home), "TMPDIR": str(tmp), **command.environment}
     out = os.open(scratch / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     os.sync()

@@ -44,7 +44,7 @@ def _push(model: Path, host: str, work: Path) -> list[str]:
     image = [sys.executable, "-m", "kubectl_modelcar", "push", str(model), f"{host}/ours:1", "--plain-http", "-q"]
     names = sorted(path.name for path in model.iterdir())
     subprocess.run(image, check=True, cwd=work, stdout=subprocess.DEVNULL)
-    artifact = [tool("oras"), "push", "--plain-http", f"{host}/oras:1", *names]
+    artifact = [str(tool("oras")), "push", "--plain-http", f"{host}/oras:1", *names]
     subprocess.run(artifact, cwd=model, check=True, capture_output=True)
     shown = subprocess.run([tool("crane"), "manifest", "--insecure", f"{host}/ours:1"], check=True, capture_output=True)
     return [layer["digest"] for layer in json.loads(shown.stdout)["layers"]]
