@@ -68,7 +68,7 @@ def _to_storage(asked: Asked, state: State) -> Answer:
 def _upload(asked: Asked, state: State, name: str, rest: str) -> Answer:
     if asked.method != "POST":
         return continue_upload(asked, state, rest)
-    return start_upload(asked, state, name, lambda source: not _refusal(asked, state, source, "pull"))
+    return start_upload(asked, state, name, lambda source: _may_read(asked, state, source))
 
 
 def _tags(asked: Asked, state: State, name: str, _rest: str) -> Answer:
@@ -200,28 +200,45 @@ def _unknown_config(state: State, document: dict) -> Answer | None:
     return error(415, "MANIFEST_INVALID", f"unsupported config type {kind}")
 
 
-def _refusal(asked: Asked, state: State, name: str | None, action: str = "") -> Answer | None:
+def _refusal(asked: Asked, state: State, name: str | None) -> Answer | None:
     """Return the 401, None when the request may go on."""
-    counted = not action  # that a mount looks at its source's scope is no request of its own
-    action = action or ("pull" if asked.method in ("GET", "HEAD") and "/uploads/" not in asked.path else "push")
     given = asked.headers.get("authorization", "")
     if state.auth is None or (state.auth == "basic" and _is_known(given)):
         return None
     if state.auth == "basic":
         return _challenge(state, 'Basic realm="Registry Realm"')
-    resource = f"repository:{name}"
-    challenge = f'Bearer realm="{state.realm}",service="fake"'
-    challenge += f',scope="{resource}:{"pull,push" if action == "push" else action}"' if name else ""
+    needed = _needed(asked, state, name) if name else {}
+    scope = " ".join(f"{resource}:{','.join(actions)}" for resource, actions in needed.items())
+    challenge = f'Bearer realm="{state.realm}",service="fake"' + (f',scope="{scope}"' if scope else "")
     token = state.tokens.get(given.removeprefix("Bearer "))
-    if token is None or _is_over(token, state, counted=counted):
+    if token is None or _is_over(token, state):
         return _challenge(state, challenge + (',error="invalid_token"' if given else ""))
-    if name and action not in token.actions.get(resource, ()):
+    if not all(_opens(token, resource, actions) for resource, actions in needed.items()):
         return _challenge(state, challenge + ',error="insufficient_scope"')
     return None
 
 
-def _is_over(token: Token, state: State, *, counted: bool) -> bool:
-    token.uses += counted
+def _needed(asked: Asked, state: State, name: str) -> dict[str, tuple[str, ...]]:
+    """Return the actions that a request needs by resource, as distribution's `appendAccessRecords` does."""
+    actions = {"GET": ("pull",), "HEAD": ("pull",), "DELETE": ("delete",)}.get(asked.method, ("pull", "push"))
+    needed = {f"repository:{name}": actions}
+    source = query_of(asked).get("from")
+    if source and source != name and state.rules.mount_needs_scope:
+        needed[f"repository:{source}"] = ("pull",)
+    return needed
+
+
+def _opens(token: Token, resource: str, actions: tuple[str, ...]) -> bool:
+    return set(actions) <= token.actions.get(resource, frozenset())
+
+
+def _may_read(asked: Asked, state: State, name: str) -> bool:
+    token = state.tokens.get(asked.headers.get("authorization", "").removeprefix("Bearer "))
+    return state.auth != "bearer" or (token is not None and _opens(token, f"repository:{name}", ("pull",)))
+
+
+def _is_over(token: Token, state: State) -> bool:
+    token.uses += 1
     most = state.rules.token_uses
     return token.expires < time.monotonic() or (most is not None and token.uses > most)
 

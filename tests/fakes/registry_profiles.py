@@ -56,6 +56,8 @@ class Rules:
     """Answer a PATCH with a Location; without one the last is good for all that follows."""
     expire_after: int | None = None
     """Forget an upload after this many requests to it."""
+    mount_needs_scope: bool = False
+    """Refuse a mount to a token that may not read the source; else open an upload."""
     token_uses: int | None = None
     """Forget a token after this many requests with it."""
     rewrites_manifests: str = ""
@@ -68,7 +70,12 @@ class Rules:
 
 # Seen on the real ones, and held to them by tests/real/test_fairness.py.
 _DISTRIBUTION = Rules(
-    keeps_cut=True, keeps_refused=True, single_post=False, checks_accept=frozenset({MANIFEST}), octets_only=True
+    keeps_cut=True,
+    keeps_refused=True,
+    single_post=False,
+    checks_accept=frozenset({MANIFEST}),
+    octets_only=True,
+    mount_needs_scope=True,
 )
 
 PROFILES = {

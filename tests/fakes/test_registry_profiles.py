@@ -219,16 +219,17 @@ class TestRules:
         said = ask("PUT", "/v2/a/manifests/2", document(lost), Content_Type=MANIFEST)
         assert json.loads(said[2])["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
 
-    def test_mount_needs_the_right_to_read(self, serve):
-        """Of the repository that the blob is in."""
-        registry, ask = serve("bearer")
+    @pytest.mark.parametrize(("asked", "refused"), [(True, 401), (False, 202)])
+    def test_mount_needs_the_right_to_read(self, serve, asked, refused):
+        """Of the repository that the blob is in; without it, an upload is opened, or nothing."""
+        registry, ask = serve("bearer", mount_needs_scope=asked)
         digest = registry.add_blob("a", b"x")
         statuses = []
         for scopes in ("scope=repository:b:pull,push", "scope=repository:b:pull,push&scope=repository:a:pull"):
             body = ask("GET", f"/token?{scopes}", Authorization=BASIC)[2]
             header = f"Bearer {json.loads(body)['token']}"
             statuses.append(ask("POST", f"/v2/b/blobs/uploads/?mount={digest}&from=a", Authorization=header)[0])
-        assert statuses == [202, 201]
+        assert statuses == [refused, 201]
 
 
 class TestStorage:
