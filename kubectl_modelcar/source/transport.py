@@ -128,8 +128,7 @@ class Transport(httpx2.BaseTransport):
             line.connect()
         except OSError as error:
             line.close()
-            kind = httpx2.ConnectTimeout if isinstance(error, TimeoutError) else httpx2.ConnectError
-            raise kind(str(error)) from error
+            raise httpx2.ConnectError(str(error)) from error
         self._lines.opened(line, line.sock)
         return line
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -45,10 +45,13 @@ def spooled(hub, commit, folder):
 
 
 def held(folder):
-    """Sizes of files without a name that this process has in the folder."""
-    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    sizes = [link.stat().st_size for link in links if str(link.readlink()).startswith(str(folder))]
-    return [size for size in sizes if size]  # pytest's own captures are empty
+    """Sizes of files without a name that this process has in the folder; pytest's own captures are empty."""
+    sizes = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # another thread's, closed meanwhile
+            if str(link.readlink()).startswith(str(folder)) and link.stat().st_size:
+                sizes.append(link.stat().st_size)
+    return sizes
 
 
 class TestCopies:

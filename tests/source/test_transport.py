@@ -177,7 +177,21 @@ class TestStop:
 
 
 class TestStall:
-    """Bytes that drip."""
+    """Bytes that do not come, or drip."""
+
+    def test_silence(self, hub, commit, waits, monkeypatch):
+        """Nothing for a minute: the rest is asked for again, six times in all."""
+        del commit
+        monkeypatch.setattr("kubectl_modelcar.source.hub._TIMEOUT", 0.1)
+        source, file = opened(hub, "w.safetensors")
+        hub.faults.append(Fault(path=STORAGE, stall_after=1000, times=-1))
+        with pytest.raises(NetworkGaveUp) as caught:
+            list(source.chunks(file))
+        assert caught.value.message == (
+            f"cannot read w.safetensors of org/m@main: {hub.cdn_url} did not answer (timed out), 6 times in a row"
+        )
+        assert [request.headers.get("range") for request in hub.cdn_log][-1] == "bytes=5000-"
+        assert len(waits) == 5
 
     def test_less_than_a_kilobyte_a_second(self, hub, commit, waits, monkeypatch):
         """For a minute is a stall, however regularly they come; the rest is asked for again."""
