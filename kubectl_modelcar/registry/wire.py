@@ -196,15 +196,22 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # distribution 3, after bytes that it kept
                 _, where = self._say_goodbye(session, "GET", url)
                 self._say_goodbye(session, "DELETE", self._resolved(url, where))
-        except (requests.RequestException, NetworkGaveUp):
+        except (requests.RequestException, ModelcarError):
             return
 
     def _say_goodbye(self, session: Session, method: str, url: str) -> tuple[int, str]:
         """Send a request without a body, and return status and Location of its answer."""
-        header = self._authenticator.header(self._scope) if self._is_ours(url) else None
-        headers = {"Authorization": header} if header else {}
-        with session.request(method, url, headers=headers, timeout=GOODBYE, allow_redirects=False) as answer:
-            return answer.status_code, answer.headers.get("Location", "")
+        ours = self._is_ours(url)
+        header = self._authenticator.header(self._scope) if ours else None
+        while True:
+            headers = {"Authorization": header} if header else {}
+            with session.request(method, url, headers=headers, timeout=GOODBYE, allow_redirects=False) as answer:
+                challenge = answer.headers.get("WWW-Authenticate")
+                if answer.status_code != HTTPStatus.UNAUTHORIZED or not ours or not challenge:
+                    return answer.status_code, answer.headers.get("Location", "")
+            ours = False  # one answer to one challenge: distribution wants a token that may delete
+            with our_errors():
+                header = self._authenticator.answer(challenge, self._scope, rejected=header)
 
     def _redirected(self, call: Call) -> Answer:
         """Follow redirects: a body is made anew, and an Authorization goes to the registry's own origin alone."""

@@ -96,6 +96,26 @@ class TestWhereItGoesOn:
         assert caught.value.message.endswith(", 6 times in a row")
         assert len(waits) == 5
 
+    def test_r7_nothing_arrived(self, waits):
+        """Is what the Range of one byte means: the blob goes from its first byte, in the same session."""
+        with FakeRegistry() as registry:
+            registry.faults.append(cut("PATCH", 0, reset=True))
+            assert send(registry) == DIGEST
+            assert methods(registry) == ["POST 202", "PATCH 0", "GET 204", "PATCH 202", "PUT 201"]
+        assert len(waits) == 1
+
+    def test_r10_sessions_that_die_further_and_further_on(self, waits):
+        """More than five are begun where the sum of what is new in each is much."""
+        data = big(8 * MIB)
+        with FakeRegistry(max_chunk=MIB) as registry:
+            for session, at in enumerate([4, 6, 9, 13, 18, 24, 31]):
+                registry.faults.append(Fault("PATCH", SESSION, status=404, after=at - session))
+            there = target(registry)
+            there._wire.patience.refill = 2 * MIB
+            assert there.upload(Stream(data, MIB)) == digest_of(data)
+            assert len(registry.requests("POST")) > 5
+        assert waits == []
+
     @pytest.mark.parametrize("profile", ["v3", "2.8"])
     def test_r6_sessions_that_all_die(self, waits, profile):
         """A session is begun five times; a blob that never gets further is not sent for ever."""

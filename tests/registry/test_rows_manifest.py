@@ -169,6 +169,20 @@ class TestStop:
             assert [request.method for request in registry.requests("DELETE")] == ["DELETE"] * 2
             assert (registry.uploads, registry.tags) == ({}, {})
 
+    def test_r20_with_a_login(self, log_in):
+        """To take an upload back wants the right to delete, of which the token knows nothing yet."""
+        with FakeRegistry(auth="bearer", profile="v3") as registry:
+            log_in(registry.host)
+            registry.faults.append(Fault("PATCH", silent=True))
+            there = target(registry)
+            thread = threading.Thread(target=ended, args=(there, Stream()))
+            thread.start()
+            while not registry.requests("PATCH"):
+                time.sleep(0.01)
+            there.stop()
+            thread.join(2)
+            assert registry.uploads == {}
+
     def test_r20_registry_that_does_not_answer(self):
         """Is not waited for: a second in all, for any number of uploads."""
         with FakeRegistry() as registry:
@@ -215,9 +229,10 @@ class TestMount:
     """A blob of another repository of the same registry."""
 
     @pytest.mark.parametrize("auth", [None, "basic", "bearer"])
-    def test_there(self, log_in, auth):
-        """No byte is sent; the token is one for both repositories."""
-        with FakeRegistry(auth=auth) as registry:
+    @pytest.mark.parametrize("profile", ["v3", "quay"])
+    def test_there(self, log_in, auth, profile):
+        """No byte is sent; the token is one for both repositories, whether the registry asks for that or not."""
+        with FakeRegistry(auth=auth, profile=profile) as registry:
             log_in(registry.host)
             registry.add_blob("org/other", BLOB)
             there = target(registry)

@@ -81,14 +81,14 @@ class TestBusy:
     def test_r2_429_stops_the_others(self, registry):
         """By the real clock: between the 429 and what it asked for, no request comes."""
         times = []
-        registry.faults.append(Fault("HEAD", "/blobs/", after=3, status=429, headers={"Retry-After": "1"}))
+        registry.faults.append(Fault("PUT", "/uploads/", after=3, status=429, headers={"Retry-After": "1"}))
         answer = registry.answer
         registry.answer = lambda asked: (times.append(time.monotonic()), answer(asked))[1]
         there = target(registry)
 
         def ask():
             for _ in range(8):
-                there.has_blob(DIGEST)
+                there.upload(held(b"it"), digest_of(b"it"))
                 time.sleep(0.01)
 
         workers = [threading.Thread(target=ask) for _ in range(4)]

@@ -4,13 +4,13 @@ import hashlib
 import socket
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 import trustme
 
-from kubectl_modelcar.errors import NetworkGaveUp
+from kubectl_modelcar.errors import NetworkGaveUp, NotAuthorised
 from kubectl_modelcar.image import parse_location
 from kubectl_modelcar.registry import RegistryAccess
 from kubectl_modelcar.registry.upload import RegistryTarget
@@ -160,3 +160,42 @@ class TestStalls:
             there = RegistryTarget(location, RegistryAccess(plain_http=True))
             assert there.upload(held(data)) == f"sha256:{hashlib.sha256(data).hexdigest()}"
             thread.join(5)
+
+
+class TestEarlyAnswers:
+    """An answer that comes while the body is still on its way."""
+
+    def test_the_rest_is_kept(self, waits):
+        """What the registry does not want is not sent to it, and the connection is not used for anything else."""
+        size, read, connections = 64 << 20, [], []
+
+        def serve(listener):
+            with suppress(OSError):
+                while True:
+                    connection = listener.accept()[0]
+                    connections.append(connection)
+                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+        def answer(connection):
+            with closing(connection), suppress(OSError, IndexError):
+                while (head := read_head(connection)).startswith(b"POST"):
+                    connection.sendall(b"HTTP/1.1 202 Accepted\r\nLocation: /up\r\nContent-Length: 0\r\n\r\n")
+                if head.startswith(b"DELETE"):
+                    connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+                time.sleep(0.5)  # as nginx, which goes on to read
+                while count := len(connection.recv(1 << 20)):
+                    read.append(count)
+
+        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+            location = parse_location(f"127.0.0.1:{listener.getsockname()[1]}/org/m:1")
+            there = RegistryTarget(location, RegistryAccess(plain_http=True))
+            with pytest.raises(NotAuthorised):
+                there.upload(held(bytes(size)))
+            assert len(connections) == 1
+            there.prepare()
+            assert len(connections) == 2
+        time.sleep(0.8)
+        assert sum(read) < size // 2
+        assert waits == []
