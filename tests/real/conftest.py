@@ -59,6 +59,12 @@ def toxiproxy(real_tool, tmp_path_factory) -> Iterator[Toxiproxy]:
 
 
 @pytest.fixture(scope="session")
+def runner() -> Callable[[Path], Tool]:
+    """Give what makes a function of a program: it runs it and returns what it prints."""
+    return _runner
+
+
+@pytest.fixture(scope="session")
 def skopeo(real_tool) -> Tool:
     """Give a function that runs skopeo and returns what it prints."""
     return _runner(real_tool("skopeo"))
