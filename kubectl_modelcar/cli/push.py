@@ -89,7 +89,7 @@ def command(source: str, image: str, access: RegistryAccess, output: str, progre
     \b
     Examples:
       kubectl modelcar push Qwen/Qwen3-0.6B quay.io/example/qwen3:0.6b
-      kubectl modelcar push ./granite quay.io/example/granite:v2 --exclude '*.md' --tag latest
+      kubectl modelcar push ./granite quay.io/example/granite:2 --exclude '*.md'
       kubectl modelcar push oci:granite-layout:v1 quay.io/example/granite:v1
     """  # noqa: D301  \b is click's mark for "do not rewrap"
     location = parse_location(image)
