@@ -9,6 +9,7 @@ import pytest
 from kubectl_modelcar.errors import (
     IntegrityFailure,
     NetworkGaveUp,
+    NotFoundOrRefused,
 )
 from kubectl_modelcar.image import ModelFile
 from tests.fakes.hub import TOKEN
@@ -66,6 +67,36 @@ class TestReading:
         source.read(file, 0, 2)
         assert (list(source.chunks(file)), len(hub.log)) == ([b"{}"], 1)
         assert (list(source.chunks(file)), len(hub.log)) == ([b"{}"], 2)
+
+    def test_a_place_in_a_file_that_was_looked_at(self, hub, commit):
+        """Is that place, not the beginning that is kept."""
+        del commit
+        source, file = opened(hub, "config.json")
+        source.read(file, 0, 2)
+        assert b"".join(source.chunks(file, 1)) == b"}"
+
+    def test_a_hub_that_goes_away(self, hub, commit, waits, monkeypatch):
+        """It answered a minute ago: unlike one that never did, it is asked again."""
+        del commit
+        source, file = opened(hub, "w.safetensors")
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+        with pytest.raises(NetworkGaveUp) as caught:
+            list(source.chunks(file))
+        assert ("6 times in a row" in caught.value.message, len(waits)) == (True, 5)
+
+    def test_a_storage_that_refuses(self, hub, commit, waits):
+        """Is told apart from the Hub: no licence and no token helps."""
+        del commit
+        source, file = opened(hub, "w.safetensors")
+        hub.faults.append(Fault(path="response-content", status=403, times=-1))
+        with pytest.raises(NotFoundOrRefused) as caught:
+            list(source.chunks(file))
+        storage = hub.cdn_url.removeprefix("http://")
+        assert (caught.value.message, caught.value.hint) == (
+            f"cannot read {file.path} of org/m@main: {storage}, where the Hub keeps the file, refused (HTTP 403)",
+            "check whether a proxy is in the way, and this machine's clock",
+        )
+        assert (len(hub.cdn_log), waits) == (1, [])
 
     def test_empty_file(self, hub):
         """Nothing is asked for nothing."""

@@ -174,7 +174,8 @@ class TestBusy:
 
         threads = [threading.Thread(target=fetch, args=(file,)) for file in files]
         threads[0].start()
-        while not source.patience._not_before:
+        give_up = time.monotonic() + 5
+        while not source.patience._not_before and time.monotonic() < give_up:
             time.sleep(0.01)
         threads[1].start()
         for thread in threads:
