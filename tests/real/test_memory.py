@@ -50,18 +50,23 @@ def watch(checkout, tmp_path, monkeypatch):
     return watch
 
 
+def models(seen):
+    """Return what was written but for the cache that remembers files' digests, a few hundred bytes for each file."""
+    return [path for path in seen.written if not path.endswith("/.cache/kubectl-modelcar/layers.sqlite")]
+
+
 class TestPush:
     def test_first(self, watch, plain, folder):
         """The file goes from the disk to the wire and nowhere else."""
         seen = watch("push", folder, f"{plain.host}/memory/push:1")
-        assert seen.written == []
+        assert models(seen) == []
         assert seen.peak < MOST
 
     def test_again(self, watch, plain, folder):
         """It is read once more, to be digested."""
         watch("push", folder, f"{plain.host}/memory/again:1")
         seen = watch("push", folder, f"{plain.host}/memory/again:2")
-        assert seen.written == []
+        assert models(seen) == []
         assert seen.peak < MOST
 
     def test_from_the_hub(self, watch, hub, plain):

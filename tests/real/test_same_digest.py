@@ -13,8 +13,8 @@ from tests.real.models import sparse_weights
 pytestmark = pytest.mark.real
 
 ANOTHER = 65534  # nobody's number
-DIGEST = "sha256:2a6c1b4c5120d0d2c03ed577bfd61bae8e6212a12ec6399d9c83d2fe66a3614f"
-REAL_DIGEST = "sha256:1fd35398d0e89601602018f023496d1dcb889d692bcd0f719bf72bd80b6edbb7"
+DIGEST = "sha256:b8785800c1c6ac4e8955baecc6fca383dfef73bab7461803cec561dfa6342a8e"
+REAL_DIGEST = "sha256:313816a8dfdcb27217f55a32e7a88e267851b02a71e3e096975fccb09715a841"
 
 
 def as_another_user() -> tuple[str, ...]:
