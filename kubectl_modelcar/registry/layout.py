@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
 from kubectl_modelcar.image import INDEX_TYPE, Content, Document, Held, LayoutReference
 
 _REF_NAME = "org.opencontainers.image.ref.name"
+_ROOM = "check its permissions and free space"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -59,6 +61,7 @@ class LayoutTarget:
         seen, written = hashlib.sha256(), 0
         with self._writing():
             self._make()
+            self._require(content)
             with _temporary(self._blobs) as file:
                 for chunk in content.chunks():
                     seen.update(chunk)
@@ -107,6 +110,13 @@ class LayoutTarget:
             marker.write(_VERSION)
         self._blobs.mkdir(parents=True, exist_ok=True)
 
+    def _require(self, content: Content) -> None:
+        """Raise LocalFailure before the first byte when there is not room for all; some filesystems do not tell."""
+        disk = shutil.disk_usage(self._blobs)
+        if disk.total and disk.free < content.size:
+            sizes = f"{content.size} bytes are needed and {disk.free} are free"
+            raise LocalFailure(f"cannot write {content.name} to {self._folder}: {sizes}", _ROOM)
+
     def _index(self) -> dict[str, Any]:
         path = self._folder / "index.json"
         if not path.exists():
@@ -131,10 +141,7 @@ class LayoutTarget:
         try:
             yield
         except OSError as error:
-            raise LocalFailure(
-                f"cannot write {error.filename or self._folder}: {error.strerror}",
-                "check its permissions and free space",
-            ) from error
+            raise LocalFailure(f"cannot write {error.filename or self._folder}: {error.strerror}", _ROOM) from error
 
 
 def _tag_of(entry: dict[str, Any]) -> object:

@@ -1,12 +1,16 @@
 """What the tests of the fault matrix share."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from kubectl_modelcar import patience
 from tests.real.registry import Registry, serve
 from tests.registry.sending import Clock
+from tests.tools.errors import ToolError
+from tests.tools.requirement import unavailable
 
 
 @pytest.fixture
@@ -23,3 +27,23 @@ def distribution(real_tool, tmp_path_factory) -> Iterator[Registry]:
     """Run distribution's registry v3 without TLS, for anybody."""
     with serve(real_tool("registry"), tmp_path_factory.mktemp("distribution")) as running:
         yield running
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Callable[[str], Path]]:
+    """Give a function that mounts a new disk of a size (a tmpfs, "300k"), or makes the last one larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(size: str) -> Path:
+        options = f"size={size}" + (",remount" if place.is_mount() else "")
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            unavailable(ToolError(f"cannot mount a tmpfs: {done.stderr.strip()}"))
+        return place
+
+    yield mount
+    if place.is_mount():
+        subprocess.run(["umount", "--lazy", place], check=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.conftest import CHECKOUT, Invoked
+from tests.fakes.registry import FakeRegistry
 from tests.real.models import write
 from tests.source.weights import index, weights
 
@@ -149,6 +150,11 @@ class Line:
         self.reached.set()
         self.go_on.wait()
         return data[head:]
+
+
+def left_open(registry: FakeRegistry) -> list[str]:
+    """Return the uploads that were not taken back, but for those that a client that ended need not have heard of."""
+    return [name for name, upload in registry.uploads.items() if upload.size]
 
 
 def spread(count: int, most: int, seed: int) -> Sequence[int]:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.faults.program import Line, environment_of, model, start
+from tests.faults.program import Line, environment_of, left_open, model, start
 from tests.source.weights import weights
 
 SHARDS, SIZE = 3, 12_000_000
@@ -73,7 +73,7 @@ class TestR13:
         error, hint = done.err.splitlines()
         assert (done.code, done.out, str(path) in error, hint[:6]) == (7, "", True, "hint: "), done.err
         assert registry.tags == {}
-        assert registry.uploads == {}
+        assert left_open(registry) == []
 
     def test_r13_tag_of_before(self, registry, tmp_path):
         """What the tag named before, it still names."""

@@ -6,7 +6,7 @@ import pytest
 
 from kubectl_modelcar.registry.wire import GOODBYE
 from tests.fakes.registry import Fault
-from tests.faults.program import Line, environment_of, model, spread, start
+from tests.faults.program import Line, environment_of, left_open, model, spread, start
 
 SHARDS, SIZE = 6, 300_000
 MOST = SHARDS * SIZE  # bytes of weights; the requests and the manifest come on top
@@ -47,7 +47,7 @@ class TestR20:
             assert took < AT_ONCE, point
             assert registry.tags == {}
             assert list((home / "tmp").iterdir()) == []
-            assert registry.uploads == {}, point
+            assert left_open(registry) == [], point
 
     @pytest.fixture
     def stuck(self, registry, tmp_path):

@@ -29,11 +29,11 @@ def open_things() -> tuple[int, int]:
 def more_than(start: tuple[int, int], seconds: float = 5.0) -> tuple[int, ...]:
     """Return what is more than at the start, as soon as nothing is: the fake's threads end after their clients."""
     until = time.monotonic() + seconds
-    while any(now > then for now, then in zip(found := open_things(), start, strict=True)):
-        if time.monotonic() > until:
-            break
+    while True:
+        more = tuple(max(0, now - then) for now, then in zip(open_things(), start, strict=True))
+        if not any(more) or time.monotonic() > until:
+            return more
         time.sleep(0.05)
-    return tuple(max(0, now - then) for now, then in zip(found, start, strict=True))
 
 
 class TestR33:
