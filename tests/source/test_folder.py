@@ -315,6 +315,10 @@ class TestStamp:
         [
             pytest.param(lambda path: path.write_bytes(b"[]"), id="written"),
             pytest.param(lambda path: os.utime(path, ns=(0, 1)), id="touched"),
+            pytest.param(
+                lambda path: (dated := path.stat(), path.write_bytes(b"[]"), os.utime(path, ns=(0, dated.st_mtime_ns))),
+                id="written and dated back",
+            ),
             pytest.param(lambda path: path.with_name("other").replace(path), id="replaced"),
         ],
     )
