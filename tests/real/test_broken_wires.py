@@ -111,11 +111,11 @@ class TestPush:
     )
     @pytest.mark.parametrize(("kind", "wasted"), [("v3", WASTED), ("2.8", SIZE)])
     def test_cut_in_mid_blob(self, registries, toxiproxy, push, digest, toxic, attributes, kind, wasted):  # noqa: PLR0917
-        """Once, after a quarter: what 3 has is not sent again, and 2.8 gets the blob from its start."""
+        """Once, after three quarters: what 3 has is not sent again, and 2.8 gets the blob from its start."""
         registry = registries(kind)
         with toxiproxy.wire(registry.host) as wire:
             wire.poison("bandwidth", rate=30_000)
-            saboteur = Saboteur(registry, wire, SIZE // 4, toxic, **attributes)
+            saboteur = Saboteur(registry, wire, SIZE * 3 // 4, toxic, **attributes)
             saboteur.start()
             assert push(f"{wire.host}/{toxic.replace('_', '-')}") == digest
             saboteur.join()

@@ -101,6 +101,8 @@ class TestTokens:
             pushed = run(wire.host, "push", folder, image, "--jobs", "1", "--base", "none")
             assert (pushed.code, pushed.err) == (0, "")
             assert wire.carried() < 25 * MIB
+            sent = [status for method, _, status in guarded.registry.requests() if method in {"PATCH", "PUT"}]
+            assert (401 in sent) == (said > LIFETIME)  # where the end is known, no request with a body meets it
             assert 2 <= len(guarded.tokens.scopes) <= 8
             guarded.tokens.scopes.clear()
             pulled = run(wire.host, "pull", image, tmp_path / "m")
