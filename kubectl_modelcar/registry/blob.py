@@ -115,7 +115,10 @@ class BlobUpload:
             taken = end
         if taken > start:
             self._progress(taken)
-        self._unsure = taken <= start
+        else:
+            self._check_fruitless()
+            self._fruitless += 1
+            self._unsure = True
 
     def _close(self) -> None:
         """Send what is left, if anything, and have the registry hold the whole against the digest."""
@@ -157,7 +160,8 @@ class BlobUpload:
                 self._check_fruitless()
                 self._fruitless += 1
                 self._disputed = start, size
-                self._resume(answer)
+                if _range_end(answer) is not None:  # else it is asked next
+                    self._resume(answer)
             case 413:
                 self._shrink(call, answer, size)
             case _ if any("DIGEST" in code for code in answer.codes):
@@ -185,9 +189,6 @@ class BlobUpload:
         arrived = _range_end(answer) if answer.status in (*_TAKEN, 416) else None
         if arrived == 1:  # "0-0" is how distribution says that there is nothing
             arrived = 0
-        if answer.status == 416 and arrived is None:  # noqa: PLR2004  a 416 that does not say more: it is asked next
-            self._unsure = True
-            return
         place, size = self._disputed
         # It was in place: so says GHCR to pieces that are too large (oci-client 35).
         stuck = arrived == place and not self._pieces.refuse(size)

@@ -85,7 +85,7 @@ def _load(path: Path, *, required: bool) -> Mapping[str, Any]:
         if required or isinstance(error, PermissionError):
             raise LocalFailure(f"cannot read credentials from {path}: {error.strerror}", "check --authfile") from error
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LocalFailure(f"credentials file {path} is not JSON", "log in again to have it written anew") from error
     if not isinstance(config, dict):
         raise LocalFailure(f"credentials file {path} is not a JSON object", "log in again to have it written anew")
@@ -116,21 +116,26 @@ def _from_auths(config: Mapping[str, Any], reference: ImageReference, path: Path
 
 
 def _from_entry(entry: Mapping[str, Any], key: str, path: Path) -> "puller.Credential | None":
-    if token := entry.get("identitytoken"):
-        return puller.Credential(_IDENTITY_TOKEN_USER, str(token))
-    if entry.get("username") and entry.get("password"):
-        return puller.Credential(str(entry["username"]), str(entry["password"]))
-    if not entry.get("auth"):
-        return None  # docker leaves an empty entry where a helper holds the secret
     try:
+        if token := entry.get("identitytoken"):
+            return _credential(_IDENTITY_TOKEN_USER, token)
+        if entry.get("username") and entry.get("password"):
+            return _credential(entry["username"], entry["password"])
+        if not entry.get("auth"):
+            return None  # docker leaves an empty entry where a helper holds the secret
         user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+        if colon:
+            return _credential(user, password.strip("\0"))  # as docker does: old versions padded it
     except (binascii.Error, ValueError, TypeError):
-        colon = ""
-    if not colon:
-        raise LocalFailure(
-            f"credentials file {path} has an unreadable entry for {key}", "log in to that registry again"
-        )
-    return puller.Credential(user, password)
+        pass  # neither the entry nor the error is shown: both hold the secret
+    raise LocalFailure(f"credentials file {path} has an unreadable entry for {key}", "log in to that registry again")
+
+
+def _credential(user: object, secret: object) -> "puller.Credential":
+    """Return a login. Raises ValueError for text that no header can carry: JSON may hold half a character."""
+    for text in (str(user), str(secret)):
+        text.encode()
+    return puller.Credential(str(user), str(secret))
 
 
 def _from_helper(config: Mapping[str, Any], reference: ImageReference) -> "puller.Credential | None":
@@ -162,8 +167,8 @@ def _ask(program: str, server: str) -> "puller.Credential | None":
         )
     try:
         found = json.loads(answer.stdout)
-        return puller.Credential(str(found["Username"]), str(found["Secret"]))
-    except (ValueError, KeyError, TypeError) as error:
+        return _credential(found["Username"], found["Secret"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotAuthorised(
             f"cannot get credentials for {server}: {program} gave no JSON with Username and Secret",
             f"run: echo {server} | {program} get",

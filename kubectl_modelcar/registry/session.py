@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, cast
@@ -50,6 +51,10 @@ class Session(requests.Session):
         self.headers.update({"User-Agent": f"kubectl-modelcar/{__version__}", "Accept-Encoding": "identity"})
         self.mount("https://", _Adapter(idle, self._connected, verify=verify, ssl_context=context))
         self.mount("http://", _Adapter(idle, self._connected, verify=verify))
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """Follow none: the caller does, by its own rules. This would be tried even so, and fail for a bad address."""
+        return iter(())
 
     def abort(self) -> None:
         """Wake every thread that sends or waits for an answer; their requests fail, and those that come later."""

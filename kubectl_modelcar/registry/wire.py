@@ -137,7 +137,8 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         try:
             url = urljoin(url, where)
             parts, _ = urlsplit(url), urlsplit(url).port
-        except ValueError as error:
+            requests.PreparedRequest().prepare_url(url, None)
+        except ValueError as error:  # of requests' own errors, those for addresses are some
             raise NetworkGaveUp(
                 f"{self.hostname} sends us to an address that is none: {one_line(where)}", "a proxy may have damaged it"
             ) from error

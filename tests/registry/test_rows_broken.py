@@ -154,6 +154,27 @@ def test_r9_short_accept(waits, taken):
     assert waits == []
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({"Range": "0-999"}, 202, id="takes no more, and says so"),
+        pytest.param({}, 416, id="out of place"),
+        pytest.param({"Range": "0-999"}, 416, id="out of place, and says where"),
+    ],
+)
+def test_r9_registry_that_gets_no_further(waits, headers, status):
+    """Is asked a few times, and then given up: what it answers is no failure of the network that may pass."""
+    with FakeRegistry() as registry:
+        registry.faults.append(Fault("PATCH", SESSION, take_only=1000))
+        registry.faults.append(Fault("PATCH", SESSION, status=status, headers=headers, times=-1))
+        registry.faults.append(Fault("GET", SESSION, status=416 if not headers else 204, headers=headers, times=-1))
+        with pytest.raises(NetworkGaveUp) as caught:
+            send(registry)
+        assert len(registry.log) <= 20
+    assert f"lost the upload 5 times after at most 1000 of {len(BLOB)} bytes" in caught.value.message
+    assert waits == []
+
+
 @pytest.mark.parametrize("profile", ["v3", "2.8"])
 @pytest.mark.parametrize("digest", [None, DIGEST], ids=["unknown", "known"])
 def test_r10_session_expired(waits, profile, digest):
