@@ -1,16 +1,13 @@
 """Copy an image as it is: source → blobs → manifests → tags, byte for byte."""
 
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 from kubectl_modelcar.errors import InvalidInput, NotFoundOrRefused
 from kubectl_modelcar.image import (
     TITLE,
-    Chunk,
     Content,
     Descriptor,
     Document,
@@ -20,6 +17,7 @@ from kubectl_modelcar.image import (
 )
 from kubectl_modelcar.progress import Progress, Silent
 from kubectl_modelcar.registry import BlobsMissing
+from kubectl_modelcar.sending import ImageTarget, Transfers, publish
 
 _ROUNDS = 2  # of sending again what a registry lost between its blobs and its manifest
 _MOST_MANIFESTS = 200  # of one index and the indexes in it, all held in memory; real ones have a dozen
@@ -59,28 +57,6 @@ class ImageSource(Protocol):
 
     def stop(self) -> None:
         """End every transfer under way, at once; called when a copy fails."""
-
-
-class ImageTarget(Protocol):
-    """Where an image goes. Everything but `prepare` and `put_manifest` is called from several threads."""
-
-    def prepare(self) -> None:
-        """Prove that we may push, before anything is read."""
-
-    def has_blob(self, digest: str) -> bool:
-        """Tell whether the blob is there."""
-
-    def mount(self, digest: str, repository: str) -> bool:
-        """Take the blob from another repository of the same registry; tell whether that worked."""
-
-    def upload(self, content: Content, digest: str | None = None) -> str:
-        """Send a blob and return its digest."""
-
-    def put_manifest(self, document: Document, tag: str | None) -> str:
-        """Publish a manifest under a tag, or by its digest alone; return the digest that is read there afterwards."""
-
-    def stop(self) -> None:
-        """End every upload under way, at once; called when a copy fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,31 +114,19 @@ def copy(  # noqa: PLR0913  the parts that meet here, how, and who watches
     named = _named([blob for manifest in manifests for blob in manifest.blobs])
     target.prepare()
     sent: set[str] = set()
-    for left in reversed(range(1 + _ROUNDS)):
-        with _Copier(source, target, _neighbour(source.location, location), jobs, progress) as copier:
+    with Transfers(source.stop, target.stop, progress=progress, jobs=jobs) as transfers:
+        copier = _Copier(source, target, _neighbour(source.location, location), transfers, progress)
+        for left in reversed(range(1 + _ROUNDS)):
             sent |= copier.send(named)
-        try:
-            _publish([manifest.document for manifest in manifests], target, location, tags, progress)
-            break
-        except BlobsMissing:
-            if not left:
-                raise
+            try:
+                publish(target, [manifest.document for manifest in manifests], location, tags, progress)
+                break
+            except BlobsMissing:
+                if not left:
+                    raise
     blobs = tuple(CopiedBlob(blob, name, blob.digest in sent) for blob, name in named)
     digests = tuple(manifest.document.digest for manifest in manifests)
     return CopyResult(location, digests, blobs, time.monotonic() - started)
-
-
-def _publish(
-    documents: Sequence[Document], target: ImageTarget, location: Location, tags: Sequence[str], progress: Progress
-) -> None:
-    *children, root = documents
-    for child in children:
-        target.put_manifest(child, None)
-    for tag in tags:
-        there = target.put_manifest(root, tag)
-        if there != root.digest:
-            ours = f"{location.name}@{root.digest}"
-            progress.warn(f"{location.name}:{tag} names {there} by now: somebody else pushed; ours is {ours}")
 
 
 def _neighbour(source: Location, target: Location) -> str | None:
@@ -219,77 +183,32 @@ def _short(blob: Descriptor) -> str:
 
 
 class _Copier:
-    """Sends blobs in parallel and stops them all as soon as one fails."""
+    """Brings blobs to a target."""
 
     def __init__(
-        self, source: ImageSource, target: ImageTarget, neighbour: str | None, jobs: int, progress: Progress
+        self,
+        source: ImageSource,
+        target: ImageTarget,
+        neighbour: str | None,
+        transfers: Transfers,
+        progress: Progress,
     ) -> None:
-        self._source, self._target, self._neighbour, self._progress = source, target, neighbour, progress
-        self._pool = ThreadPoolExecutor(jobs)
-        self._stopped = threading.Event()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._stopped.set()
-            self._target.stop()
-            self._source.stop()
-        self._pool.shutdown(cancel_futures=True)
+        self._source, self._target, self._neighbour = source, target, neighbour
+        self._transfers, self._progress = transfers, progress
 
     def send(self, blobs: Sequence[tuple[Descriptor, str]]) -> set[str]:
         """Send what the target does not have, and return the digests of that."""
-        futures = {self._pool.submit(self._send, blob, name): blob.digest for blob, name in blobs}
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in done:
-            if error := future.exception():
-                raise error
-        return {digest for future, digest in futures.items() if future.result()}
+        sent = self._transfers.run(self._send, blobs)
+        return {blob.digest for (blob, _), was_sent in zip(blobs, sent, strict=True) if was_sent}
 
-    def _send(self, blob: Descriptor, name: str) -> bool:
+    def _send(self, named: tuple[Descriptor, str]) -> bool:
+        blob, name = named
         self._progress.begin(name, blob.size)
         sent = not self._target.has_blob(blob.digest) and not self._mounted(blob)
         if sent:
-            content = _Watched(self._source.content(blob, name), self._progress, self._stopped)
-            self._target.upload(content, blob.digest)
+            self._target.upload(self._transfers.watched(self._source.content(blob, name)), blob.digest)
         self._progress.end(name, "sent" if sent else "exists")
         return sent
 
     def _mounted(self, blob: Descriptor) -> bool:
         return self._neighbour is not None and self._target.mount(blob.digest, self._neighbour)
-
-
-class _Watched:
-    """Content whose way is told to whoever watches, and that ends when the copy has failed."""
-
-    def __init__(self, inner: Content, progress: Progress, stopped: threading.Event) -> None:
-        self._inner, self._progress, self._stopped = inner, progress, stopped
-        self._position = 0
-
-    @property
-    def name(self) -> str:
-        """What to call it when talking to people."""
-        return self._inner.name
-
-    @property
-    def size(self) -> int:
-        """How many bytes it is."""
-        return self._inner.size
-
-    def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """Yield the bytes from `start` on."""
-        if start != self._position:
-            self._progress.begin(self.name, self.size)
-            self._progress.advance(self.name, start)
-            self._position = start
-        for chunk in self._inner.chunks(start):
-            if self._stopped.is_set():
-                raise _Stopped
-            yield chunk
-            self._position += len(chunk)
-            self._progress.advance(self.name, len(chunk))
-
-
-class _Stopped(Exception):
-    """Ends a worker whose work is no longer wanted."""

@@ -34,7 +34,7 @@ from kubectl_modelcar.image import (
 from kubectl_modelcar.memory import Memory
 from kubectl_modelcar.progress import Progress, Silent
 from kubectl_modelcar.registry import BlobsMissing, limit_warnings
-from kubectl_modelcar.sending import Base, ImageTarget, Known, ModelSource, PushedLayer, Sender
+from kubectl_modelcar.sending import Base, ImageTarget, Known, ModelSource, PushedLayer, Sender, Transfers, publish
 from kubectl_modelcar.source import Listing, Selection, check_content, check_patterns, check_shards
 
 EPOCH = "1970-01-01T00:00:00Z"
@@ -150,10 +150,8 @@ def push(  # noqa: PLR0913  the five parts that meet here, what is known of them
     plan = plan_push(source, location, bases, options, progress=progress)
     target.prepare()
     known = Known(source, memory, images, accepts="unsafe" if options.allow_unsafe else "")
-    with (
-        closing(memory),
-        Sender(source, target, location, known, memory, progress=progress, jobs=options.jobs) as sender,
-    ):
+    with closing(memory), Transfers(source.stop, target.stop, progress=progress, jobs=options.jobs) as transfers:
+        sender = Sender(source, target, location, known=known, memory=memory, transfers=transfers, progress=progress)
         check_files(source, plan, options, known, sender.find(plan.layers))
         layers, document = _Publication(source, target, bases, plan, options, progress).publish(sender)
     return PushResult(location, plan.tags, document.digest, layers, plan.listing, time.monotonic() - started)
@@ -231,15 +229,7 @@ class _Publication:
         for config in configs:
             if not self.target.has_blob(config.digest):
                 self.target.upload(Held("the image's config", config.data), config.digest)
-        *children, document = manifests
-        for child in children:
-            self.target.put_manifest(child, None)
-        for tag in self.plan.tags:
-            there, name = self.target.put_manifest(document, tag), self.plan.location.name
-            if there != document.digest:
-                self.progress.warn(
-                    f"{name}:{tag} names {there} by now: somebody else pushed; ours is {name}@{document.digest}"
-                )
+        publish(self.target, manifests, self.plan.location, self.plan.tags, self.progress)
 
     def _documents(self, layers: Sequence[Descriptor]) -> tuple[list[Document], list[Document]]:
         """Return the configs, and the manifests in the order in which they go: what is tagged is the last."""

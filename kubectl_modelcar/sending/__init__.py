@@ -4,5 +4,18 @@ from kubectl_modelcar.sending.known import Known
 from kubectl_modelcar.sending.seams import Base, ImageTarget, ModelSource
 from kubectl_modelcar.sending.sender import PushedLayer, Sender
 from kubectl_modelcar.sending.stream import LayerStream, WrongBytes
+from kubectl_modelcar.sending.tagging import publish
+from kubectl_modelcar.sending.transfers import Transfers
 
-__all__ = ["Base", "ImageTarget", "Known", "LayerStream", "ModelSource", "PushedLayer", "Sender", "WrongBytes"]
+__all__ = [
+    "Base",
+    "ImageTarget",
+    "Known",
+    "LayerStream",
+    "ModelSource",
+    "PushedLayer",
+    "Sender",
+    "Transfers",
+    "WrongBytes",
+    "publish",
+]

@@ -1,12 +1,9 @@
 """Sending layers in parallel, each at most once; they all stop as soon as one fails."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import count
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
 from kubectl_modelcar.image import (
     Content,
@@ -24,7 +21,8 @@ from kubectl_modelcar.memory import KnownLayer, Memory
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.sending.known import Known
 from kubectl_modelcar.sending.seams import Base, ImageTarget, ModelSource
-from kubectl_modelcar.sending.stream import BaseLayer, LayerStream, Watched, WrongBytes
+from kubectl_modelcar.sending.stream import BaseLayer, LayerStream, WrongBytes
+from kubectl_modelcar.sending.transfers import Transfers
 
 HELD = 32 * 2**20  # bytes; the small layer up to here is made in memory, so that its digest is known before it is sent
 SMALL = 2**20  # bytes; so are raw files up to here, of which many are made at once
@@ -56,36 +54,25 @@ class Sender:
         source: ModelSource,
         target: ImageTarget,
         location: Location,
+        *,
         known: Known,
         memory: Memory,
-        *,
+        transfers: Transfers,
         progress: Progress,
-        jobs: int,
     ) -> None:
-        self._source, self._target, self._progress = source, target, progress
-        self._known, self._memory, self._location = known, memory, location
+        self._source, self._target, self._location = source, target, location
+        self._known, self._memory = known, memory
+        self._transfers, self._progress = transfers, progress
         self._layers: dict[PlannedLayer, KnownLayer] = {}
         self._had: dict[str, Outcome] = {}
         self._sent: set[str] = set()
         self._likely: set[PlannedLayer] = set()
         self._seen_before = False
-        self._pool = ThreadPoolExecutor(jobs)
-        self._stop = threading.Event()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._stop.set()
-        if kind is not None:
-            self._source.stop()
-            self._target.stop()
-        self._pool.shutdown(cancel_futures=True)
 
     def find(self, plans: Sequence[PlannedLayer]) -> list[PlannedLayer]:
         """Look for the layers that need not be made, and return the others: their files will be read."""
         found = {plan: known for plan in plans if (known := self._known.find(plan))}
-        outcomes = self._pool.map(lambda known: self._look(known.digest), found.values())
+        outcomes = self._transfers.run(lambda known: self._look(known.digest), list(found.values()))
         there = {plan for plan, outcome in zip(found, outcomes, strict=True) if outcome}
         # What is remembered and yet not there is made anew: only the digest of a raw file is sure beforehand.
         self._layers = {plan: known for plan, known in found.items() if plan in there or plan.digest}
@@ -105,8 +92,7 @@ class Sender:
         """
         first = [self._send(plan, held=True) for plan in plans[:1] if plan.size <= HELD]
         self._seen_before = self._seen_before or any(not layer.sent for layer in first)
-        futures = [self._pool.submit(self._send, plan) for plan in plans[len(first) :]]
-        return first + _all_or_first_error(futures)
+        return first + self._transfers.run(self._send, plans[len(first) :])
 
     def doubt(self) -> None:
         """Ask the target again for every blob that it was known to hold: some got lost."""
@@ -144,7 +130,7 @@ class Sender:
         if plan in self._likely or (self._source.rereadable and self._seen_before):
             running = hashlib.sha256()
             for chunk in stream.chunks():
-                self._check_stop()
+                self._transfers.check()
                 running.update(chunk)
             return stream, KnownLayer(f"sha256:{running.hexdigest()}", plan.size, stream.sha256)
         return stream, None
@@ -168,7 +154,7 @@ class Sender:
         return [place for place in found if place != self._location.repository][:_LENDERS]
 
     def _upload(self, content: Content, digest: str | None) -> str:
-        watched = Watched(content, self._progress, self._check_stop, count())
+        watched = self._transfers.watched(content)
         return _twice(lambda: self._target.upload(watched, digest))
 
     def _done(self, name: str, layer: Descriptor, files: tuple[ModelFile, ...], outcome: Outcome | None) -> PushedLayer:
@@ -179,10 +165,6 @@ class Sender:
         self._progress.end(name, outcome or "sent")
         return PushedLayer(layer, files, "sent" if layer.digest in self._sent else outcome or "sent")
 
-    def _check_stop(self) -> None:
-        if self._stop.is_set():
-            raise _Stopped
-
 
 def _twice(attempt: Callable[[], _T]) -> _T:
     """Return what `attempt` returns; once more where bytes were wrong: a cache on the way may have had a bad copy."""
@@ -190,15 +172,3 @@ def _twice(attempt: Callable[[], _T]) -> _T:
         return attempt()
     except WrongBytes:
         return attempt()
-
-
-class _Stopped(Exception):
-    """Ends a worker whose work is no longer wanted."""
-
-
-def _all_or_first_error(futures: Sequence[Future[PushedLayer]]) -> list[PushedLayer]:
-    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-    for future in done:
-        if error := future.exception():
-            raise error
-    return [future.result() for future in futures]

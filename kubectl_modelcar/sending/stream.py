@@ -1,11 +1,10 @@
 """A layer as a stream: made from its files while they are read, and checked on the way."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kubectl_modelcar.errors import IntegrityFailure
-from kubectl_modelcar.image import Chunk, Content, Descriptor, ModelFile, PlannedLayer, RunningDigest
-from kubectl_modelcar.progress import Progress
+from kubectl_modelcar.image import Chunk, Descriptor, ModelFile, PlannedLayer, RunningDigest
 from kubectl_modelcar.sending.seams import Base, ModelSource
 
 
@@ -76,37 +75,6 @@ class BaseLayer:
             skip, at = max(0, start - at), at + len(chunk)
             if skip < len(chunk):
                 yield chunk[skip:]
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """Content whose bytes are told to a watcher as they go; `check` ends the transfer by raising."""
-
-    content: Content
-    progress: Progress
-    check: Callable[[], None]
-    times: Iterator[int]
-    """How often bytes were asked for: what was begun is begun anew when they are asked for again."""
-
-    @property
-    def name(self) -> str:
-        """The content's name."""
-        return self.content.name
-
-    @property
-    def size(self) -> int:
-        """The content's size in bytes."""
-        return self.content.size
-
-    def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """Yield the content's bytes from `start` on."""
-        if next(self.times):
-            self.progress.begin(self.name, self.size)
-            self.progress.advance(self.name, start)
-        for chunk in self.content.chunks(start):
-            self.check()
-            yield chunk
-            self.progress.advance(self.name, len(chunk))
 
 
 def _length(part: bytes | ModelFile) -> int:
