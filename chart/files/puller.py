@@ -1669,7 +1669,7 @@ class _Http:
         scheme, host, port = _origin(url)
         path = urllib.parse.urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
         if not path.isascii() or not path.isprintable() or " " in path:
-            raise PullError(REFUSED, f"{host} redirects to an address that is none: {path}")
+            raise PullError(REFUSED, f"{host} redirects to an address that is none: {path.partition('?')[0]}")
         sent = {"User-Agent": "kubectl-modelcar", **headers}  # and http.client adds "Accept-Encoding: identity"
         connection = self._connection(scheme, host, port)
         proxy = _proxy(scheme, host, port)
@@ -1677,7 +1677,7 @@ class _Http:
             path = url
             sent.update(_proxy_authorization(proxy))
         try:
-            with _translating(urllib.parse.urlsplit(url).netloc, connecting=True, answered=self._answered):
+            with _translating(_host(url), connecting=True, answered=self._answered):
                 connection.connect()
                 connection.sock.settimeout(self._timeout)
             with _translating(host):
@@ -1722,6 +1722,11 @@ def trusting(ca_file: str = "", *, verify: bool = True) -> ssl.SSLContext:
 CA_BUNDLES = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem")
 
 
+def _host(url: str) -> str:
+    """Return HOST[:PORT] of a URL, without what a redirect may have put before it: a name and a password."""
+    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+
+
 def _origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host and port of an http or https URL."""
     try:
@@ -1738,7 +1743,13 @@ def _proxy(scheme: str, host: str, port: int) -> urllib.parse.SplitResult | None
     proxy = urllib.request.getproxies().get(scheme)
     if not proxy or urllib.request.proxy_bypass(f"{host}:{port}"):
         return None
-    return urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        found = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if found.hostname and " " not in found.hostname and found.port != 0:
+            return found
+    except ValueError:
+        pass
+    raise PullError(NETWORK, f"{scheme}_proxy in the environment names no proxy", "write it as http://HOST:PORT")
 
 
 def _proxy_authorization(proxy: urllib.parse.SplitResult) -> dict[str, str]:

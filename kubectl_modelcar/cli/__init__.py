@@ -13,7 +13,7 @@ from kubectl_modelcar.cli.invocation import command_name
 from kubectl_modelcar.cli.options import VERBOSE
 from kubectl_modelcar.cli.output import forget_stdout
 from kubectl_modelcar.errors import ModelcarError
-from kubectl_modelcar.text import one_line
+from kubectl_modelcar.text import escaped, one_line, redacted
 
 __all__ = ["COMPLETE", "main", "root"]
 
@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the edge: what nobody expected is a bug, and is said to be one
         if meta.get(VERBOSE):
-            traceback.print_exc()
+            click.echo(redacted(escaped("".join(traceback.format_exception(error)))), err=True, nl=False)
         return _explain(name, error)
     return 0
 
@@ -94,6 +94,6 @@ def _explain(name: str, error: Exception) -> int:
 
 
 def _complain(message: str, hint: str | None) -> None:
-    click.echo(f"error: {one_line(message)}", err=True)
+    click.echo(f"error: {one_line(redacted(message))}", err=True)
     if hint:
-        click.echo(f"hint: {one_line(hint)}", err=True)
+        click.echo(f"hint: {one_line(redacted(hint))}", err=True)

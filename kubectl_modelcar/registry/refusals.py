@@ -149,6 +149,8 @@ def silent(doing: str, cause: BaseException, who: Identity, *, answered: bool) -
             f"cannot {doing}: {who.host} refuses the connection", "check the name and the port, and whether it runs"
         )
     why = one_line(str(cause)) or type(cause).__name__
+    if isinstance(cause, ValueError):  # urllib3's LocationParseError is one, of a proxy as of a host
+        return NetworkGaveUp(f"cannot {doing}: {why}", "check the name, and https_proxy and http_proxy")
     way = "--plain-http is for one without TLS" if who.plain_http else "--plain-http if it has no TLS"
     return MayPass(
         f"cannot {doing}: {who.host} does not answer ({why})",

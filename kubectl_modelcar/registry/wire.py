@@ -140,7 +140,7 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             requests.PreparedRequest().prepare_url(url, None)
         except ValueError as error:  # of requests' own errors, those for addresses are some
             raise NetworkGaveUp(
-                f"{self.hostname} sends us to an address that is none: {one_line(where)}", "a proxy may have damaged it"
+                f"{self.hostname} sends us to an address that is none: {shown(where)}", "a proxy may have damaged it"
             ) from error
         if parts.scheme not in ("http", "https") or not parts.hostname or (self.prefix, parts.scheme) == _CLEAR:
             raise NetworkGaveUp(

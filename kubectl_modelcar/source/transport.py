@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx2
 
+from kubectl_modelcar.errors import NetworkGaveUp
+
 CHUNK = 256 * 1024  # bytes; what is read at most at a time, and lost at most when a connection breaks
 _REDIRECTS = 10
 
@@ -167,12 +169,17 @@ def new_client(lines: Lines) -> httpx2.Client:
     Behind a proxy the connections are httpx's own: it knows all kinds of proxies, and the wire is slower than both.
     """
     proxied = any(scheme in urllib.request.getproxies() for scheme in ("http", "https", "all"))
-    return httpx2.Client(
-        transport=None if proxied else Transport(lines),
-        event_hooks={"request": [lambda request: request.extensions.update(trace=lines.traced)]} if proxied else None,
-        follow_redirects=True,
-        max_redirects=_REDIRECTS,
-    )
+    try:
+        return httpx2.Client(
+            transport=None if proxied else Transport(lines),
+            event_hooks={"request": [lambda request: request.extensions.update(trace=lines.traced)]}
+            if proxied
+            else None,
+            follow_redirects=True,
+            max_redirects=_REDIRECTS,
+        )
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise NetworkGaveUp("a proxy in the environment is no URL", "write it as http://HOST:PORT") from error
 
 
 def _translated(error: Exception) -> httpx2.TransportError:

@@ -1,10 +1,12 @@
 """What the tests of the fault matrix share."""
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from kubectl_modelcar import patience
 from tests.real.registry import Registry, serve
@@ -20,6 +22,19 @@ def clock(monkeypatch) -> Clock:
     monkeypatch.setattr(patience, "time", clock)
     monkeypatch.setattr(patience.Patience, "pause", lambda self, seconds: clock.wait(seconds) or self.stopped)
     return clock
+
+
+@pytest.fixture
+def nobody_waits(clock, monkeypatch) -> None:
+    """Let no command of this process wait between attempts, the puller's neither."""
+    del clock
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Make an authority that no machine trusts."""
+    return trustme.CA()
 
 
 @pytest.fixture(scope="session")
