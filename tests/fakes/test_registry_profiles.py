@@ -8,7 +8,8 @@ import pytest
 
 from tests.fakes.registry import FakeRegistry, Fault, digest_of
 from tests.fakes.registry_profiles import PROFILES
-from tests.fakes.test_registry import BASIC, MANIFEST, Client, document, until
+from tests.fakes.test_registry import BASIC, MANIFEST, Client, document
+from tests.fakes.test_registry_faults import until
 
 MIB = 1 << 20
 
