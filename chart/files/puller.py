@@ -98,6 +98,7 @@ MOST_PROBLEMS = 100  # of one layer that are told one by one
 SHELLS = ("bin/sh", "usr/bin/sh", "usr/local/bin/sh", "sbin/sh", "usr/sbin/sh")  # where a container's PATH finds it
 MOST_FILES = 100_000  # of one layer; the largest Hub repositories have a few thousand
 IDENTITY_TOKEN = "<token>"  # noqa: S105 (docker's marker for a credential that is an OAuth2 refresh token)
+MOST_CHALLENGE = 16 << 10  # characters; real ones have some hundred
 MOST_TEXT = 1000  # characters of an error that still can be read
 MARKER = ".complete"
 LOST_AND_FOUND = "lost+found"  # ext4 puts it at the root of every fresh volume
@@ -105,6 +106,7 @@ LOST_AND_FOUND = "lost+found"  # ext4 puts it at the root of every fresh volume
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # distribution-spec 1.1, "Pulling manifests"
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+")  # names, and addresses without their brackets
 _TAR_TYPE = re.compile(r".*\.tar(?:[.+](?:gzip|zstd))?")
 _T = TypeVar("_T")
 
@@ -151,7 +153,7 @@ class Descriptor:
         media_type, digest, size = data.get("mediaType", ""), data.get("digest"), data.get("size")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise PullError(INTEGRITY, f"a descriptor has the digest {digest!r}; only sha256 is supported")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:  # an int64, descriptor.md
             raise PullError(INTEGRITY, f"the descriptor of {digest} has the size {size!r}")
         if not isinstance(media_type, str):
             raise PullError(INTEGRITY, f"the descriptor of {digest} has the media type {media_type!r}")
@@ -1214,7 +1216,7 @@ def _remove_partials(folder: Path, keep: Path) -> None:
 def _require_space(folder: Path, need: int) -> None:
     state = os.statvfs(folder)
     have = state.f_bavail * state.f_frsize
-    if have < need * 1.01:  # folders and marks take some, too
+    if have < need + need // 100:  # folders and marks take some, too
         message = f"writing to {folder}: {_amount(need)} are needed and {_amount(have)} are free"
         raise PullError(LOCAL, message, "free some space there, or use a larger volume")
 
@@ -1512,7 +1514,7 @@ def _start_at(answer: _Answer, descriptor: Descriptor, offset: int, what: str) -
     """Bring the answer's body to byte `offset` of the blob, and hold it to the blob's size."""
     if answer.status == http.client.PARTIAL_CONTENT:
         given = answer.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given)  # RFC 9110, 14.4
+        match = re.fullmatch(r"bytes (\d{1,19})-\d+/(\d+|\*)", given)  # RFC 9110, 14.4
         if not match or int(match[1]) != offset or match[2] not in ("*", str(descriptor.size)):
             message = f"{what}: asked for byte {offset} of {descriptor.size} on, {answer.host} answered with {given!r}"
             raise PullError(INTEGRITY, message, "the registry or a proxy before it needs to be repaired")
@@ -1555,7 +1557,7 @@ def _retry_after(headers: http.client.HTTPMessage) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value[:9])
-    with suppress(TypeError, ValueError, IndexError):
+    with suppress(TypeError, ValueError, IndexError, OverflowError):
         until = email.utils.parsedate_to_datetime(value)
         now = headers.get("Date")
         start = email.utils.parsedate_to_datetime(now).timestamp() if now else time.time()
@@ -1734,7 +1736,7 @@ def _origin(url: str) -> tuple[str, str, int]:
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
     except ValueError:
         scheme, host, port = "", None, None
-    if scheme not in ("http", "https") or not host:
+    if scheme not in ("http", "https") or not host or not _HOST.fullmatch(host):
         raise PullError(REFUSED, f"{url.partition('?')[0]!r} is no http or https address")
     return scheme, host, port or (443 if scheme == "https" else 80)
 
@@ -1937,7 +1939,7 @@ class Authenticator:
             message = f"{self._host} sends logins to an address that is none: {realm}"
             raise PullError(NOT_AUTHORISED, message) from error
         own_scheme, own_host, _ = self._origin
-        near = host == "localhost" or not _is_public(host)
+        near = not _is_public(host.rstrip("."))
         userinfo = "@" in urllib.parse.urlsplit(realm).netloc
         if (scheme == "http" and own_scheme == "https") or userinfo or (near and host != own_host):
             message = f"{self._host} sends logins to {scheme}://{host}, which is not safe"
@@ -1965,6 +1967,8 @@ def _lifetime(seconds: object) -> float:
 
 def _is_public(host: str) -> bool:
     """Tell whether a host is a name or a public IP address; "127.1" and "0x7f000001" are addresses, too."""
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return False
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -1976,14 +1980,15 @@ def _is_public(host: str) -> bool:
 
 
 def _basic(credential: Credential) -> str:
-    return "Basic " + base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+    text = f"{credential.username}:{credential.password}"
+    return "Basic " + base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
 
 
 def _challenges(header: str) -> list[tuple[str, dict[str, str]]]:
     """Parse WWW-Authenticate: several challenges, tokens and quoted strings (RFC 9110, 11.6.1)."""
     item = re.compile(r"""[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*))?""")
     found: list[tuple[str, dict[str, str]]] = []
-    for match in item.finditer(header):
+    for match in item.finditer(header[:MOST_CHALLENGE]):
         name, value = match[1].lower(), match[2]
         if value is None:
             found.append((name, {}))

@@ -14,6 +14,7 @@ from kubectl_modelcar.errors import IntegrityFailure
 MAX_HEADER = 100_000_000
 PARSED = 4 * 2**20  # bytes of a header that are worth ten times as much memory; those of known models have kilobytes
 PREFIX = 8
+_MAX_LENGTH = 1 << 64  # of a dimension; a usize there
 _BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -51,8 +52,10 @@ def check_header(name: str, size: int, read: Callable[[int, int], bytes]) -> Non
 
 def _span(tensor: str, entry: dict[str, Any]) -> tuple[int, int, str]:
     start, stop = entry["data_offsets"]
-    bits = _BITS.get(entry["dtype"])
-    count = math.prod(entry["shape"])
+    bits, shape = _BITS.get(entry["dtype"]), entry["shape"]
+    if not all(isinstance(length, int) and 0 <= length < _MAX_LENGTH for length in shape):
+        raise TypeError(tensor)  # not only a wrong product: Python multiplies lists, too
+    count = math.prod(shape)
     if stop < start or (bits is not None and (stop - start) * 8 != count * bits):
         raise ValueError(tensor)
     return start, stop, tensor
