@@ -1986,7 +1986,7 @@ def _basic(credential: Credential) -> str:
 
 def _challenges(header: str) -> list[tuple[str, dict[str, str]]]:
     """Parse WWW-Authenticate: several challenges, tokens and quoted strings (RFC 9110, 11.6.1)."""
-    item = re.compile(r"""[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*))?""")
+    item = re.compile(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*))?""")
     found: list[tuple[str, dict[str, str]]] = []
     for match in item.finditer(header[:MOST_CHALLENGE]):
         name, value = match[1].lower(), match[2]
