@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,14 +75,25 @@ class Memory:
 
     def _ask(self, query: str, *values: object) -> list[tuple[object, ...]]:
         with self._lock:
-            if not self._works:
-                return []
-            try:
-                with closing(self._connection().execute(query, values)) as cursor:
-                    return cursor.fetchall()
-            except (OSError, sqlite3.Error):
-                self._works = False
-                return []
+            for _ in range(2 if self._works else 0):
+                try:
+                    with closing(self._connection().execute(query, values)) as cursor:
+                        return cursor.fetchall()
+                except sqlite3.OperationalError:  # read-only, full, busy
+                    break
+                except sqlite3.DatabaseError:  # damaged: begin a new one
+                    self._forget()
+                except OSError:
+                    break
+            self._works = False
+            return []
+
+    def _forget(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+        with suppress(OSError):
+            self._path.unlink()
 
     def _connection(self) -> sqlite3.Connection:
         if self._opened is None:

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from kubectl_modelcar.image import (
     Document,
     Held,
     Location,
+    ModelFile,
     PlannedLayer,
     Platform,
     artifact_config,
@@ -29,6 +29,7 @@ from kubectl_modelcar.image import (
     manifest_size,
     plan_artifact,
     plan_layers,
+    require_different,
     require_small_manifest,
 )
 from kubectl_modelcar.memory import Memory
@@ -114,9 +115,9 @@ def plan_push(
     Raises ModelcarError for what can be told to be wrong already.
     """
     progress = progress or Silent()
-    if location.digest:
-        raise InvalidInput(f"cannot push to {location}: a digest is what a push gives", "name a tag: HOST/REPO:TAG")
+    tags = tags_of(location, options.tags)
     check_patterns(options.selection)
+    require_different(options.platforms)
     listing = source.listing(options.selection)
     if options.format == "artifact":
         layers: tuple[PlannedLayer, ...] = plan_artifact(listing.files)
@@ -126,7 +127,7 @@ def plan_push(
     _say(listing, progress)
     for text in limit_warnings(location, layers, manifest_size(layers)):
         progress.warn(text)
-    return PushPlan(location, tags_of(location, options.tags), listing, layers)
+    return PushPlan(location, tags, listing, layers)
 
 
 def push(  # noqa: PLR0913  the five parts that meet here, what is known of them, and who watches
@@ -152,19 +153,31 @@ def push(  # noqa: PLR0913  the five parts that meet here, what is known of them
     known = Known(source, memory, images, accepts="unsafe" if options.allow_unsafe else "")
     with closing(memory), Transfers(source.stop, target.stop, progress=progress, jobs=options.jobs) as transfers:
         sender = Sender(source, target, location, known=known, memory=memory, transfers=transfers, progress=progress)
-        check_files(source, plan, options, known, sender.find(plan.layers))
+        unread = sender.find(plan.layers)
+        _check(source, plan, options, known=known, unread=unread, transfers=transfers)
         layers, document = _Publication(source, target, bases, plan, options, progress).publish(sender)
     return PushResult(location, plan.tags, document.digest, layers, plan.listing, time.monotonic() - started)
 
 
 def tags_of(location: Location, more: Sequence[str]) -> tuple[str, ...]:
-    """Return the tags to publish under: the location's own, or `latest` where none is named at all, and `more`."""
+    """Return the tags to publish under: the location's own, or `latest` where none is named at all, and `more`.
+
+    Raises InvalidInput for a location with a digest.
+    """
+    if location.digest:
+        raise InvalidInput(f"cannot push to {location}: a digest is what a push gives", "name a tag: HOST/REPO:TAG")
     own = (location.tag,) if location.tag else ()
     return tuple(dict.fromkeys((*own, *more))) or (DEFAULT_TAG,)
 
 
-def check_files(
-    source: ModelSource, plan: PushPlan, options: PushOptions, known: Known, unread: Sequence[PlannedLayer]
+def _check(  # noqa: PLR0913  what is checked, by whom, and what is known of it
+    source: ModelSource,
+    plan: PushPlan,
+    options: PushOptions,
+    *,
+    known: Known,
+    unread: Sequence[PlannedLayer],
+    transfers: Transfers,
 ) -> None:
     """Check what is in the files that are going to be read, and that no shard is missing.
 
@@ -176,12 +189,10 @@ def check_files(
     where = plan.listing.origin.text
     check_shards(list(files), lambda path: source.read(files[path], 0, files[path].size), where=where)
 
-    def check(path: str) -> None:
-        file = files[path]
+    def check(file: ModelFile) -> None:
         check_content(file, lambda offset, length: source.read(file, offset, length), allow_unsafe=options.allow_unsafe)
 
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(check, [file.path for layer in unread for file in layer.files]))
+    transfers.run(check, [file for layer in unread for file in layer.files])
     known.note_checked(plan.layers)
 
 

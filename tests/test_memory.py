@@ -63,11 +63,16 @@ class TestMemory:
         again = Memory(tmp_path / "cache")
         assert [again.recall(str(number)) is not None for number in range(4)] == [False, False, True, True]
 
-    @pytest.mark.parametrize("damage", ["no database", "a folder"])
-    def test_is_nothing_when_it_cannot_be_read(self, tmp_path, damage):
+    def test_a_damaged_one_is_begun_anew(self, tmp_path):
+        """It would be of no use for ever."""
+        (tmp_path / "layers.sqlite").write_bytes(b"no database" * 100)
+        memory = Memory(tmp_path)
+        memory.learn("key", LAYER)
+        assert (memory.recall("key"), Memory(tmp_path).recall("key")) == (LAYER, LAYER)
+
+    def test_is_nothing_when_it_cannot_be_opened(self, tmp_path):
         """A push goes on without it."""
-        place = tmp_path / "layers.sqlite"
-        place.mkdir() if damage == "a folder" else place.write_bytes(b"no database" * 100)
+        (tmp_path / "layers.sqlite").mkdir()
         memory = Memory(tmp_path)
         memory.learn("key", LAYER)
         assert memory.recall("key") is None

@@ -1,6 +1,7 @@
 """`push SOURCE IMAGE`."""
 
 import os
+import re
 import time
 from typing import Any
 
@@ -28,6 +29,7 @@ from kubectl_modelcar.registry import (
 from kubectl_modelcar.source import FolderSource, Selection, open_source
 
 _LAYOUT = "oci:"
+_LAST_SECOND = 253402300799  # of the year 9999, the last that RFC 3339 can write
 _OF_IMAGES = ("base", "platform", "label")
 _OF_MODELS = (
     *_OF_IMAGES,
@@ -152,11 +154,10 @@ def _copy(
         raise InvalidInput(
             f"{given[0]} makes no sense for the image {source}: it is copied as it is", "push the model's folder anew"
         )
-    if location.digest:
-        raise InvalidInput(f"cannot push to {location}: a digest is what a push gives", "name a tag: HOST/REPO:TAG")
+    named = tags_of(location, tags)
     repository = open_repository(parse_location(source), access)
     target = open_target(location, access)
-    result = copy(repository, target, location, tags_of(location, tags), jobs=jobs, progress=progress)
+    result = copy(repository, target, location, named, jobs=jobs, progress=progress)
     emit(output, text=result.reference, data=copy_json(result), name=result.reference)
 
 
@@ -175,6 +176,6 @@ def _created() -> str | None:
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    if not text.isdecimal():
+    if not re.fullmatch("[0-9]{1,12}", text) or int(text) > _LAST_SECOND:
         raise InvalidInput(f"SOURCE_DATE_EPOCH={text!r} is not a number of seconds", "unset it, or correct it")
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(text)))

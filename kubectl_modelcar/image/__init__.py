@@ -50,7 +50,7 @@ from kubectl_modelcar.image.manifest import (
     manifest_size,
     require_small_manifest,
 )
-from kubectl_modelcar.image.platform import Platform, parse_platform
+from kubectl_modelcar.image.platform import Platform, parse_platform, require_different
 from kubectl_modelcar.image.reference import (
     DEFAULT_TAG,
     ImageReference,
@@ -118,5 +118,6 @@ __all__ = [
     "plan_artifact",
     "plan_layers",
     "remembered_files",
+    "require_different",
     "require_small_manifest",
 ]

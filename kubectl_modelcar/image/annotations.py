@@ -20,6 +20,7 @@ REVISION = FACTS + "revision"
 LICENSES = FACTS + "licenses"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NO_UTF_8 = re.compile("[\ud800-\udfff]")  # what Python makes of such bytes in an argument
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -48,7 +49,9 @@ def parse_pairs(texts: Sequence[str], *, option: str) -> dict[str, str]:
     problems = []
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals or not key or key != key.strip() or _CONTROL.search(key):
+        if _NO_UTF_8.search(text):
+            problems.append(f"{text!r} is not UTF-8")
+        elif not equals or not key or key != key.strip() or _CONTROL.search(key):
             problems.append(f"{text!r} is not KEY=VALUE")
         elif key.startswith(_OURS):
             problems.append(f"{key} is set by push itself")

@@ -9,7 +9,7 @@ from kubectl_modelcar.errors import InvalidInput
 from kubectl_modelcar.image.annotations import FACTS, FILES_ANNOTATION, RECIPE_ANNOTATION, compact, remember
 from kubectl_modelcar.image.digest import digest_of
 from kubectl_modelcar.image.layer import RECIPE, ROOT, PlannedLayer
-from kubectl_modelcar.image.platform import Platform
+from kubectl_modelcar.image.platform import Platform, require_different
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
@@ -143,10 +143,8 @@ def index_manifest(
 
     Raises InvalidInput for two images of one platform, of which a runtime would take any.
     """
+    require_different([platform for _, platform in manifests])
     ordered = sorted(manifests, key=lambda entry: str(entry[1]))
-    names = [str(platform.normal) for _, platform in ordered]
-    if len(set(names)) < len(names):
-        raise InvalidInput(f"the platforms {', '.join(names)} are not all different", "name each --platform once")
     index: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": INDEX_TYPE,

@@ -1,6 +1,7 @@
 """Platforms: an operating system, an architecture and perhaps a variant, as Go and image-spec name them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubectl_modelcar.errors import InvalidInput
@@ -50,3 +51,10 @@ def parse_platform(text: str) -> Platform:
             f"platform {text!r}: images call {parts[1]} by another name", f"write {parts[0]}/{_GO_NAMES[parts[1]]}"
         )
     return Platform(*parts)
+
+
+def require_different(platforms: Sequence[Platform]) -> None:
+    """Raise InvalidInput for a platform that is named twice: a runtime would take any of its two images."""
+    names = sorted(str(platform.normal) for platform in platforms)
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"the platforms {', '.join(names)} are not all different", "name each --platform once")

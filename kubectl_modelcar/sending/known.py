@@ -12,8 +12,8 @@ class Known:
     """What is known of layers before their files are read.
 
     `images` gives the layers of images of ours, the most promising one first, each asked for only when those before it
-    did not answer. `accepts` tells apart what was checked less from what was checked in full (--allow-unsafe). To be
-    used by one thread.
+    did not answer. `accepts` tells apart what was checked less from what was checked in full (--allow-unsafe). What is
+    found was made, and so checked, by a push. All but `key` is for one thread.
     """
 
     def __init__(
@@ -29,8 +29,6 @@ class Known:
         recalled = self._memory.recall(key) if key else None
         if recalled and recalled.size == plan.size:
             return recalled
-        if plan.digest:
-            return KnownLayer(plan.digest, plan.size, plan.sha256_from(plan.digest))
         if not all(file.sha256 or file.git for file in plan.files):
             return None
         return next((known for image in self._each() if (known := _same(image, plan))), None)
@@ -77,9 +75,8 @@ def _same(image: Sequence[tuple[Descriptor, tuple[ModelFile, ...]]], plan: Plann
     for layer, files in image:
         if (layer.media_type, layer.size, len(files)) != (plan.media_type, plan.size, len(plan.files)):
             continue
-        sha256 = {
-            file.path: file.sha256 for file in files if file.sha256
-        }  # all of them, or the digest would not repeat
+        sha256 = {file.path: file.sha256 for file in files if file.sha256}
+        # All of them, or the manifest would not be the same as if they had been read.
         if len(sha256) == len(files) and all(map(_is_same, sorted(files, key=lambda file: file.path), plan.files)):
             return KnownLayer(layer.digest, layer.size, sha256)
     return None

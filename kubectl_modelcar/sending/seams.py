@@ -59,5 +59,5 @@ class Base(Protocol):
     def image(self) -> BaseImage:
         """Its config and layers."""
 
-    def chunks(self, layer: Descriptor) -> Iterator[memoryview]:
-        """Yield the bytes of one of its layers."""
+    def content(self, layer: Descriptor) -> Content:
+        """Return the bytes of one of its layers."""

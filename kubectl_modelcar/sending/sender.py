@@ -1,6 +1,8 @@
 """Sending layers in parallel, each at most once; they all stop as soon as one fails."""
 
 import hashlib
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -21,7 +23,7 @@ from kubectl_modelcar.memory import KnownLayer, Memory
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.sending.known import Known
 from kubectl_modelcar.sending.seams import Base, ImageTarget, ModelSource
-from kubectl_modelcar.sending.stream import BaseLayer, LayerStream, WrongBytes
+from kubectl_modelcar.sending.stream import LayerStream, WrongBytes
 from kubectl_modelcar.sending.transfers import Transfers
 
 HELD = 32 * 2**20  # bytes; the small layer up to here is made in memory, so that its digest is known before it is sent
@@ -65,7 +67,9 @@ class Sender:
         self._transfers, self._progress = transfers, progress
         self._layers: dict[PlannedLayer, KnownLayer] = {}
         self._had: dict[str, Outcome] = {}
-        self._sent: set[str] = set()
+        self._sent: set[tuple[str, str]] = set()  # name and digest: of equal files one is sent
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
         self._likely: set[PlannedLayer] = set()
         self._seen_before = False
 
@@ -74,8 +78,7 @@ class Sender:
         found = {plan: known for plan in plans if (known := self._known.find(plan))}
         outcomes = self._transfers.run(lambda known: self._look(known.digest), list(found.values()))
         there = {plan for plan, outcome in zip(found, outcomes, strict=True) if outcome}
-        # What is remembered and yet not there is made anew: only the digest of a raw file is sure beforehand.
-        self._layers = {plan: known for plan, known in found.items() if plan in there or plan.digest}
+        self._layers = {plan: known for plan, known in found.items() if plan in there}  # the others are made anew
         missing = [plan for plan in plans if plan not in there]
         self._likely = {plan for plan in missing if self._source.rereadable and self._known.resembles(plan)}
         return missing
@@ -99,11 +102,12 @@ class Sender:
         self._had.clear()
 
     def _copy(self, base: Base, layer: Descriptor) -> PushedLayer:
-        content = BaseLayer(base, layer)
+        content = base.content(layer)
         self._progress.begin(content.name, layer.size)
-        outcome = self._look(layer.digest, base.image.name)
-        if outcome is None:
-            self._upload(content, layer.digest)
+        with self._alone(layer.digest):
+            outcome = self._look(layer.digest, base.image.name)
+            if outcome is None:
+                self._upload(content, layer.digest)
         return self._done(content.name, layer, (), outcome)
 
     def _send(self, plan: PlannedLayer, *, held: bool = False) -> PushedLayer:
@@ -113,10 +117,12 @@ class Sender:
         known = self._layers.get(plan)
         held = held or (isinstance(plan, RawLayer) and plan.size <= SMALL)
         content, layer = (stream, known) if known else self._made(plan, stream, held=held)
-        outcome = self._look(layer.digest) if layer else None
-        if layer is None or outcome is None:
-            sure = plan.digest if layer is None or known else layer.digest
-            layer = KnownLayer(self._upload(content, sure), plan.size, stream.sha256)
+        with self._alone(layer.digest if layer else plan.name):
+            outcome = self._look(layer.digest) if layer else None
+            if layer is None or outcome is None:
+                sure = plan.digest if layer is None or known else layer.digest
+                layer = KnownLayer(self._upload(content, sure), plan.size, stream.sha256)
+                self._had[layer.digest] = "exists"
         self._layers[plan] = layer
         if key:
             self._memory.learn(key, layer)
@@ -124,6 +130,8 @@ class Sender:
 
     def _made(self, plan: PlannedLayer, stream: LayerStream, *, held: bool) -> tuple[Content, KnownLayer | None]:
         """Return what to send of the layer, and its digest where knowing it is cheaper than sending it in vain."""
+        if plan.digest:
+            return stream, KnownLayer(plan.digest, plan.size, plan.sha256_from(plan.digest))
         if held:
             data = _twice(lambda: b"".join(map(bytes, stream.chunks())))
             return Held(plan.name, data), KnownLayer(digest_of(data), len(data), stream.sha256)
@@ -161,9 +169,14 @@ class Sender:
         if isinstance(self._location, ImageReference):
             self._memory.saw(self._location.registry, layer.digest, self._location.repository)
         if outcome is None:
-            self._sent.add(layer.digest)
+            self._sent.add((name, layer.digest))
         self._progress.end(name, outcome or "sent")
-        return PushedLayer(layer, files, "sent" if layer.digest in self._sent else outcome or "sent")
+        return PushedLayer(layer, files, "sent" if (name, layer.digest) in self._sent else outcome or "sent")
+
+    def _alone(self, digest: str) -> threading.Lock:
+        """Return what keeps two threads from sending the same blob at once."""
+        with self._lock:
+            return self._locks[digest]
 
 
 def _twice(attempt: Callable[[], _T]) -> _T:

@@ -1,11 +1,11 @@
 """A layer as a stream: made from its files while they are read, and checked on the way."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from kubectl_modelcar.errors import IntegrityFailure
-from kubectl_modelcar.image import Chunk, Descriptor, ModelFile, PlannedLayer, RunningDigest
-from kubectl_modelcar.sending.seams import Base, ModelSource
+from kubectl_modelcar.image import Chunk, ModelFile, PlannedLayer, RunningDigest
+from kubectl_modelcar.sending.seams import ModelSource
 
 
 class WrongBytes(IntegrityFailure):
@@ -42,39 +42,28 @@ class LayerStream:
 
     def _file(self, file: ModelFile, skip: int) -> Iterator[Chunk]:
         running = self._digests[file.path]
-        for chunk in self._source.chunks(file, running.rewind(skip)):
+        # Git's id cannot go back as a sha256 here can; files that have no other are small.
+        git = None if file.sha256 or not file.git else hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+        for chunk in self._source.chunks(file, running.rewind(0 if git else skip)):
             known = max(0, skip - running.position)  # bytes that are digested again only to get to `skip`
             running.update(chunk)
+            if git:
+                git.update(chunk)
             if known < len(chunk):
                 yield memoryview(chunk)[known:] if known else chunk
-        if running.position != file.size or file.sha256 not in (None, running.hex):
-            raise WrongBytes(
-                f"{file.path} is not what its origin promised: {running.position} bytes of {file.size}"
-                + (f", sha256 {running.hex} where {file.sha256} was expected" if file.sha256 else ""),
-                "nothing was published; try again, and report it to the repository's owner if it stays so",
-            )
+        if running.position != file.size:
+            raise _wrong(file, f"{running.position} bytes of {file.size}")
+        if file.sha256 not in (None, running.hex):
+            raise _wrong(file, f"it has sha256 {running.hex} where {file.sha256} was expected")
+        if git and git.hexdigest() != file.git:
+            raise _wrong(file, f"it is git's blob {git.hexdigest()} where {file.git} was expected")
 
 
-@dataclass(frozen=True, slots=True)
-class BaseLayer:
-    """A layer of the base image."""
-
-    base: Base
-    layer: Descriptor
-    name: str = "base image"
-
-    @property
-    def size(self) -> int:
-        """How many bytes it is."""
-        return self.layer.size
-
-    def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """Yield the bytes from `start` on; they are read from the first one, for only so can they be verified."""
-        at = 0
-        for chunk in self.base.chunks(self.layer):
-            skip, at = max(0, start - at), at + len(chunk)
-            if skip < len(chunk):
-                yield chunk[skip:]
+def _wrong(file: ModelFile, why: str) -> WrongBytes:
+    return WrongBytes(
+        f"{file.path} is not what its origin promised: {why}",
+        "nothing was published; try again, and report it to the repository's owner if it stays so",
+    )
 
 
 def _length(part: bytes | ModelFile) -> int:

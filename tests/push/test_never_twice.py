@@ -12,8 +12,10 @@ from kubectl_modelcar.memory import Memory
 from kubectl_modelcar.push import tags_of
 from kubectl_modelcar.registry import BlobsMissing
 from kubectl_modelcar.source import FolderSource, Selection, open_source
+from kubectl_modelcar.source.heads import HEAD
 from tests.fakes.registry import Fault
 from tests.push.pushing import FILES, SHARDS, Counting, Recording, manifest_of, pulled, push_to, sent
+from tests.source.weights import weights
 
 
 def age(folder, seconds=60):
@@ -197,13 +199,31 @@ class TestArtifact:
         assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
 
     def test_nothing_is_downloaded_that_is_there(self, registry, hub):
-        """The registry is asked for the Hub's own sha256."""
+        """The registry is asked for the Hub's own sha256; of the files their heads are read, and checked."""
         hub.commit("org/m", FILES)
         for data in FILES.values():
             registry.add_blob("org/m", data)
         result = push_to(registry, open_source("org/m"), format="artifact")
-        taken = [request for request in hub.cdn_log if request.sent > 10_000]
-        assert (result.sent_bytes, taken) == (0, [])
+        assert (result.sent_bytes, [request for request in hub.cdn_log if request.sent > HEAD]) == (0, [])
+
+    def test_what_is_there_is_checked_all_the_same(self, registry, hub):
+        """Whoever else put a file there did not look into it."""
+        pickle = b"\x80\x04N." + bytes(100)
+        hub.commit("org/m", {**FILES, "tokenizer.model": pickle})
+        registry.add_blob("org/m", pickle)
+        with pytest.raises(NotFoundOrRefused):
+            push_to(registry, open_source("org/m"), format="artifact")
+        push_to(registry, open_source("org/m"), format="artifact", allow_unsafe=True)
+        with pytest.raises(NotFoundOrRefused):
+            push_to(registry, open_source("org/m"), format="artifact")
+
+    def test_equal_files_are_sent_once(self, registry, hub):
+        """However many threads have one."""
+        same = weights(300_000, seed=7)
+        hub.commit("org/m", {"config.json": b"{}", **{f"{name}.safetensors": same for name in "abcd"}})
+        result = push_to(registry, open_source("org/m"), format="artifact", jobs=4)
+        assert sorted(layer.outcome for layer in result.layers[1:]) == ["exists"] * 3 + ["sent"]
+        assert blob_bytes(registry) < 310_000
 
 
 class TestIndex:

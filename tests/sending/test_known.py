@@ -88,9 +88,11 @@ class TestImages:
         assert found.find(LayerPlan((CONFIG,)))
         assert asked == [0, 1]
 
-    def test_a_raw_file_is_known_by_itself(self, memory):
-        """Its sha256 is its layer's digest."""
-        assert known(memory).find(RawLayer(WEIGHT)) == KnownLayer("sha256:" + A, 9, {"w.safetensors": A})
+    def test_a_raw_file(self, memory):
+        """Its digest is known beforehand; that somebody looked into it is not."""
+        plan = RawLayer(WEIGHT)
+        assert known(memory).find(plan) is None
+        assert known(memory, [layer_descriptor(plan, "sha256:" + A)]).find(plan).digest == "sha256:" + A
 
     def test_resembles(self, memory):
         """A layer of the same size in the first image is worth a look."""
