@@ -32,6 +32,7 @@ import shutil
 import signal
 import socket
 import ssl
+import stat
 import sys
 import tarfile
 import threading
@@ -1280,6 +1281,15 @@ def _local_failure(error: OSError, where: Path, doing: str = "writing to") -> Pu
 # ---------------------------------------------------------------- sources: a folder
 
 
+def open_regular(path: Path) -> io.FileIO:
+    """Open a file to read it. A layout may be anybody's: a FIFO in it would be waited for, a device read, for ever."""
+    file = io.FileIO(os.fspath(path), opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
 class Layout:
     """An OCI image layout folder (image-spec image-layout.md); the reference "" is its only or first manifest."""
 
@@ -1311,7 +1321,7 @@ class Layout:
         """Return the blob's file from `offset` on."""
         path = self._blob(descriptor.digest)
         try:
-            file = path.open("rb", buffering=0)
+            file = open_regular(path)
             size = os.fstat(file.fileno()).st_size
             file.seek(offset)
         except OSError as error:
@@ -1334,7 +1344,7 @@ class Layout:
 
     def _read(self, path: Path) -> bytes:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return file.read(MOST_MANIFEST + 1)
         except OSError as error:
             raise PullError(REFUSED, f"{self} is no OCI image layout: {path.name}: {error.strerror}") from error

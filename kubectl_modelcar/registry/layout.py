@@ -11,10 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
 from kubectl_modelcar.image import INDEX_TYPE, Content, Document, Held, LayoutReference
 
 _REF_NAME = "org.opencontainers.image.ref.name"
+_LARGEST = 64 * 2**20  # bytes of index.json; 100,000 manifests need a third of it
 _ROOM = "check its permissions and free space"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 
@@ -47,7 +49,7 @@ class LayoutTarget:
     def has_blob(self, digest: str) -> bool:
         """Tell whether the layout holds the blob, whole: a disk may have been full, or a copy cut."""
         try:
-            with (self._blobs / digest.removeprefix("sha256:")).open("rb") as blob:
+            with puller.open_regular(self._blobs / digest.removeprefix("sha256:")) as blob:
                 return f"sha256:{hashlib.file_digest(blob, 'sha256').hexdigest()}" == digest
         except OSError:
             return False
@@ -122,7 +124,8 @@ class LayoutTarget:
         if not path.exists():
             return {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}
         try:
-            index = json.loads(path.read_bytes())
+            with puller.open_regular(path) as opened:
+                index = json.loads(opened.read(_LARGEST))
             if all(isinstance(entry, dict) for entry in index["manifests"]):
                 return dict(index)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
