@@ -113,11 +113,15 @@ _T = TypeVar("_T")
 
 
 class PullError(Exception):
-    """An expected failure: what was done, who refused (`message`), what to do next (`hint`), and the exit code."""
+    """An expected failure: what was done, who refused (`message`), what to do next (`hint`), and the exit code.
 
-    def __init__(self, exit_code: int, message: str, hint: str = "") -> None:
+    `passes` is in how many seconds another attempt may succeed, 0 where nobody said; None for what stays as it is.
+    """
+
+    def __init__(self, exit_code: int, message: str, hint: str = "", passes: float | None = None) -> None:
         # Parts of the text come from registries and archives: keep it on one line and free of terminal escapes.
         self.exit_code, self.message, self.hint = exit_code, _printable(message), _printable(hint)
+        self.passes = passes
         super().__init__(self.message)
 
 
@@ -1606,12 +1610,12 @@ class _Attempts:
         self._failed += 1
         asked = error.retry_after
         if asked is not None and asked > self._patience.longest:
-            raise PullError(
-                NETWORK, f"{self._what}: {error} and asks to wait {asked:.0f} s", "try again later"
-            ) from error
+            message = f"{self._what}: {error} and asks to wait {asked:.0f} s"
+            raise PullError(NETWORK, message, "try again later", asked) from error
         if self._failed >= self._patience.attempts:
-            message = f"{self._what}: {error}, {self._failed} times in a row"
-            raise PullError(NETWORK, message, "check the network and the registry, then try again") from error
+            message = f"{self._what}: {error}" + (f", {self._failed} times in a row" if self._failed > 1 else "")
+            hint = "check the network and the registry, then try again"
+            raise PullError(NETWORK, message, hint, asked or 0.0) from error
         limit = min(self._patience.cap, self._patience.base * 2 ** (self._failed - 1))
         return asked if asked is not None else random.SystemRandom().uniform(0, limit)
 

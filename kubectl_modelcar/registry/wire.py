@@ -7,6 +7,7 @@ permanent failures for two minutes, and hands credentials to whatever host a red
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import cast
@@ -243,20 +244,13 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
     def _authorisation(self, call: Call, ask: Callable[[], str | None]) -> str | None:
         """Return what `ask` returns; what goes wrong on the way is told as a part of the request that it was for."""
         try:
-            with our_errors():
+            with our_errors(), _passing(call.doing):
                 return ask()
         except NotAuthorised as error:
             text = f"cannot {call.doing}: {error.message}"
             if error.hint and not error.hint.startswith("log in"):  # its realm is not safe
                 raise NotAuthorised(text, error.hint) from error
             raise self._who.unknown(text) from error
-        except NetworkGaveUp as error:
-            failure = error.__cause__.__cause__ if error.__cause__ else None
-            if failure is None or not hasattr(failure, "retry_after"):
-                raise
-            raise MayPass(
-                f"cannot {call.doing}: {one_line(str(failure))}", str(error.hint), failure.retry_after
-            ) from error
 
     def _send(self, call: Call, header: str | None) -> Answer:
         if self.patience.stopped:
@@ -275,6 +269,17 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
 
 
 _CLEAR = ("https", "http")  # out of TLS
+
+
+@contextmanager
+def _passing(doing: str) -> Iterator[None]:
+    """Let a token server's failure that may pass be one of the request that the token was for."""
+    try:
+        yield
+    except puller.PullError as error:
+        if error.passes is None:
+            raise
+        raise MayPass(f"cannot {doing}: {error.message}", error.hint, error.passes or None) from error
 
 
 def _body(response: requests.Response, limit: int) -> bytes:
