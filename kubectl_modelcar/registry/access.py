@@ -27,10 +27,10 @@ class RegistryAccess:
 
         Raises LocalFailure for a file that holds no certificate.
         """
-        bundle = None if self.plain_http else os.environ.get("REQUESTS_CA_BUNDLE")
-        places = (bundle and Path(bundle), None if self.plain_http else self.ca_file)
-        store = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        return _context(tuple(place for place in places if place), store, insecure=self.insecure)
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE")
+        places = () if self.plain_http else (bundle and Path(bundle), self.ca_file)
+        around = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), str(Path.cwd())
+        return _context(tuple(place for place in places if place), around, insecure=self.insecure)
 
     def origin(self, reference: ImageReference) -> str:
         """Return the URL of the registry's own origin, without a path."""
@@ -39,9 +39,9 @@ class RegistryAccess:
 
 
 @functools.cache
-def _context(places: tuple[Path, ...], store: tuple[str | None, ...], *, insecure: bool) -> ssl.SSLContext:
+def _context(places: tuple[Path, ...], around: tuple[str | None, ...], *, insecure: bool) -> ssl.SSLContext:
     """Return one context for all connections of a kind: to read a system's store takes 20 ms."""
-    del store  # it is what Python reads itself
+    del around  # what Python reads itself, and from where
     context = ssl.create_default_context()
     for place in places:
         _trust(context, place)
