@@ -1,6 +1,7 @@
 """The image below the model: the one that this package carries, any other, or none."""
 
-from collections.abc import Iterator
+import atexit
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -18,7 +19,7 @@ from kubectl_modelcar.image import (
     parse_location,
 )
 from kubectl_modelcar.registry.access import RegistryAccess
-from kubectl_modelcar.registry.reading import OpenImage, open_image
+from kubectl_modelcar.registry.reading import OpenImage, fits, open_image
 from kubectl_modelcar.registry.repository import OpenRepository
 
 EMBEDDED, NONE = "embedded", "none"
@@ -35,12 +36,6 @@ class OpenBase:
 
     image: BaseImage
     source: OpenImage | None = None
-
-    def chunks(self, layer: Descriptor) -> Iterator[memoryview]:
-        """Yield the bytes of one of its layers."""
-        if self.source is None:
-            return iter(())
-        return self.source.chunks(next(known for known in self.source.manifest.layers if known.digest == layer.digest))
 
     def content(self, layer: Descriptor) -> Content:
         """Return the bytes of one of its layers, verified while they are read."""
@@ -59,12 +54,18 @@ def open_base(text: str, access: RegistryAccess, platform: Platform) -> OpenBase
     if text == NONE:
         return OpenBase(BaseImage())
     if text == EMBEDDED:
-        with as_file(files("modelcar_base_image") / "embedded_oci_layout") as folder:
-            carried = open_image(LayoutReference(Path(folder)), access, platform=str(platform.normal))
-            return _described(carried, "modelcar-base-image", platform)
+        carried = open_image(LayoutReference(_embedded()), access, platform=str(platform.normal))
+        return _described(carried, "modelcar-base-image", platform)
     location = parse_location(text)
     name = location.name if isinstance(location, ImageReference) else None  # a folder's path is this machine's
     return _described(open_image(location, access, platform=str(platform.normal)), name, platform)
+
+
+def _embedded() -> Path:
+    """Return the folder of the layout, which out of a zip is a copy: layers are read as long as the program runs."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    return Path(kept.enter_context(as_file(files("modelcar_base_image") / "embedded_oci_layout")))
 
 
 def _described(opened: OpenImage, name: str | None, platform: Platform) -> OpenBase:
@@ -78,16 +79,10 @@ def _described(opened: OpenImage, name: str | None, platform: Platform) -> OpenB
         )
     variant = config.get("variant")
     found = Platform(str(config.get("os")), str(config.get("architecture")), str(variant) if variant else None)
-    if not _runs_on(found.normal, platform.normal):
+    if not fits(str(found.normal), str(platform.normal)):
         raise InvalidInput(f"base {opened.location} is for {found}, not for {platform}", f"add --platform {found}")
     layers = tuple(
         Descriptor(_OCI_TYPES.get(layer.media_type, layer.media_type), layer.digest, layer.size)
         for layer in opened.manifest.layers
     )
     return OpenBase(BaseImage(config, layers, name, opened.manifest.digest), opened)
-
-
-def _runs_on(base: Platform, wanted: Platform) -> bool:
-    """Tell whether a base is for a platform; where one of them names no variant, any will do."""
-    same = (base.os, base.architecture) == (wanted.os, wanted.architecture)
-    return same and (base.variant == wanted.variant or not base.variant or not wanted.variant)

@@ -114,7 +114,7 @@ class OpenImage:
         config = self.config()
         found = [config.get(name) for name in ("os", "architecture", "variant")]
         parts = [part for part in found if isinstance(part, str) and part]
-        if len(parts) >= _NAMED and not _fits("/".join(parts), platform):
+        if len(parts) >= _NAMED and not fits("/".join(parts), platform):
             raise NotFoundOrRefused(
                 f"{self.location} is for {'/'.join(parts)}, not for {platform}", "leave out --platform to take it"
             )
@@ -219,6 +219,6 @@ def _read(
     return found, registry, credential is not None
 
 
-def _fits(found: str, platform: str) -> bool:
+def fits(found: str, platform: str) -> bool:
     """Tell whether an image for `found` is one for `platform`; a variant counts where both name one."""
     return found == platform or found.startswith(f"{platform}/") or platform.startswith(f"{found}/")

@@ -1,6 +1,9 @@
 """Tests of the image below the model."""
 
 import json
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +43,7 @@ class TestNone:
     def test_nothing(self):
         """No config, no layers, no name."""
         base = open_base(NONE, ACCESS, Platform())
-        assert (base.image, list(base.chunks(None)), b"".join(base.content(None).chunks())) == (BaseImage(), [], b"")
+        assert (base.image, b"".join(base.content(None).chunks())) == (BaseImage(), b"")
 
 
 class TestEmbedded:
@@ -55,8 +58,25 @@ class TestEmbedded:
         assert (base.image.name, base.image.config["architecture"]) == ("modelcar-base-image", architecture)
         assert sum(layer.size for layer in base.image.layers) < 2_000_000
         for layer in base.image.layers:
-            assert digest_of(b"".join(bytes(chunk) for chunk in base.chunks(layer))) == layer.digest
             assert digest_of(b"".join(bytes(chunk) for chunk in base.content(layer).chunks())) == layer.digest
+
+    def test_out_of_a_zip(self, tmp_path, monkeypatch):
+        """A copy of the layout is there as long as the program runs: layers are read when they are sent."""
+        ends = []
+
+        @contextmanager
+        def copied(folder):
+            yield Path(shutil.copytree(folder, tmp_path / "copy"))
+            shutil.rmtree(tmp_path / "copy")
+
+        monkeypatch.setattr("kubectl_modelcar.registry.base.as_file", copied)
+        monkeypatch.setattr("kubectl_modelcar.registry.base.atexit.register", ends.append)
+        base = open_base(EMBEDDED, ACCESS, Platform())
+        (layer,) = base.image.layers
+        assert digest_of(b"".join(map(bytes, base.content(layer).chunks()))) == layer.digest
+        (end,) = ends
+        end()
+        assert not (tmp_path / "copy").exists()
 
     def test_other_platform(self):
         """What it has not."""
@@ -77,7 +97,6 @@ class TestReference:
             (GZIP, digest_of(LAYER), {})
         ]
         assert (base.image.name, base.image.digest) == (f"{registry.host}/base", digest)
-        assert b"".join(bytes(chunk) for chunk in base.chunks(base.image.layers[0])) == LAYER
         content = base.content(base.image.layers[0])
         assert (content.name, content.size, b"".join(map(bytes, content.chunks()))) == ("base image", 7, LAYER)
 
