@@ -46,6 +46,7 @@ class Patience:
     ) -> None:
         self.attempts, self.base, self.cap, self.longest, self.refill = attempts, base, cap, longest, refill
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
         self._not_before = 0.0  # time.monotonic()
 
     def persist(self, attempt: Callable[[], _T]) -> _T:
@@ -65,7 +66,8 @@ class Patience:
 
     def hold(self, seconds: float) -> None:
         """Let nobody ask the host for so long."""
-        self._not_before = max(self._not_before, time.monotonic() + seconds)
+        with self._lock:  # of two waits that are asked for at once the longer one counts
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def pause(self, seconds: float) -> bool:
         """Wait, and tell whether everything was stopped meanwhile."""
@@ -126,6 +128,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     sent = email.utils.parsedate_tz(headers.get("Date", ""))
     try:
         now = email.utils.mktime_tz(sent) if sent else time.time()
-        return max(0.0, email.utils.mktime_tz(at) - now)
+        return max(0.0, float(email.utils.mktime_tz(at) - now))
     except (ValueError, OverflowError):
         return None

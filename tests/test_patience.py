@@ -73,6 +73,34 @@ class TestPersist:
             patience.persist(failing(1, 300.0))
 
 
+class TestHold:
+    """A pause for all who talk to the host."""
+
+    def test_of_two_at_once_the_longer_counts(self, monkeypatch):
+        """Whoever asks for less meanwhile does not take it back."""
+        patience, asked = Patience(), threading.Event()
+
+        class Clock:
+            """A clock that lets another thread in between what is read and what is written."""
+
+            @staticmethod
+            def monotonic():
+                if threading.current_thread() is not other:
+                    other.start()
+                    asked.wait(0.2)
+                return 0.0
+
+        def longer():
+            patience.hold(20.0)
+            asked.set()
+
+        other = threading.Thread(target=longer)
+        monkeypatch.setattr("kubectl_modelcar.patience.time", Clock)
+        patience.hold(1.0)
+        other.join()
+        assert patience._not_before == 20.0
+
+
 class TestTries:
     """The budget of one piece of work."""
 
