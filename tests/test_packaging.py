@@ -114,6 +114,12 @@ class TestWheel:
             "Requires-Python": ">=3.11",
         }
 
+    def test_the_base_is_one_and_the_same(self, wheel):
+        """It is a part of every image that is pushed: an installation of another day must not give another digest."""
+        metadata = wheel.read(f"kubectl_modelcar-{__version__}.dist-info/METADATA").decode()
+        (found,) = re.findall("^Requires-Dist: modelcar-base-image ?(.*)$", metadata, re.MULTILINE)
+        assert re.fullmatch(r"==[0-9.]+", found)
+
     def test_is_for_every_machine(self, built):
         """Pure Python."""
         assert built.wheel.name == f"kubectl_modelcar-{__version__}-py3-none-any.whl"
