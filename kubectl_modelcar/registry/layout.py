@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,8 +16,11 @@ from typing import IO, Any
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure
 from kubectl_modelcar.image import INDEX_TYPE, Content, Document, Held, LayoutReference
+from kubectl_modelcar.registry.translation import our_errors
 
-_REF_NAME = "org.opencontainers.image.ref.name"
+_CHUNK = 1 << 20  # bytes
+_DAY = 24 * 60 * 60  # seconds
+_PARTIAL = ".partial-"
 _LARGEST = 64 * 2**20  # bytes of index.json; 100,000 manifests need a third of it
 _ROOM = "check its permissions and free space"
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
@@ -31,9 +36,10 @@ class LayoutTarget:
         self._folder = reference.folder
         self._blobs = reference.folder / "blobs" / "sha256"
         self._marker = reference.folder / "oci-layout"
+        self._stopped = threading.Event()
 
     def prepare(self) -> None:
-        """Check that the folder is a layout, or can become one.
+        """Check that the folder is a layout, or can become one; clear away what pushes that were killed left there.
 
         Raises LocalFailure for a folder that holds something else or cannot be written.
         """
@@ -45,14 +51,24 @@ class LayoutTarget:
         there = next(folder for folder in (self._folder, *self._folder.absolute().parents) if folder.exists())
         if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
             raise LocalFailure(f"cannot write {there}: permission denied", "name another folder: oci:FOLDER[:TAG]")
+        for folder in (self._folder, self._blobs):
+            _remove_partials(folder, before=time.time() - _DAY)
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether the layout holds the blob, whole: a disk may have been full, or a copy cut."""
+        """Tell whether the layout holds the blob, whole: a disk may have been full, or a copy cut.
+
+        Raises LocalFailure when it is stopped meanwhile.
+        """
+        seen, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
         try:
             with puller.open_regular(self._blobs / digest.removeprefix("sha256:")) as blob:
-                return f"sha256:{hashlib.file_digest(blob, 'sha256').hexdigest()}" == digest
+                while count := blob.readinto(buffer):
+                    if self._stopped.is_set():
+                        raise LocalFailure(f"looking for {digest} in {self._folder} was stopped")
+                    seen.update(buffer[:count])
         except OSError:
             return False
+        return f"sha256:{seen.hexdigest()}" == digest
 
     def mount(self, digest: str, repository: str) -> bool:  # noqa: ARG002  the interface's
         """Tell that nothing can be had from another repository: a layout has none."""
@@ -78,6 +94,14 @@ class LayoutTarget:
                 _publish(file, self._blobs / seen.hexdigest())
         return computed
 
+    def manifest(self, reference: str) -> tuple[bytes, str]:
+        """Return the bytes and the media type of the manifest that a tag or a digest names.
+
+        Raises NotFoundOrRefused, IntegrityFailure.
+        """
+        with our_errors():
+            return puller.Layout(self._folder).manifest(reference)
+
     def tags(self) -> tuple[str, ...]:
         """Return the tags that the layout has; nothing of a folder that is none."""
         with suppress(LocalFailure):
@@ -85,7 +109,8 @@ class LayoutTarget:
         return ()
 
     def stop(self) -> None:
-        """Nothing waits here that a stop could wake."""
+        """End what reads blobs; uploads end with their content."""
+        self._stopped.set()
 
     def put_manifest(self, document: Document, tag: str | None) -> str:
         """Write the manifest or index and name it in `index.json`, in the place of what had the tag before.
@@ -95,15 +120,22 @@ class LayoutTarget:
         self.upload(Held("the manifest", document.data), document.digest)
         if tag is None:
             return document.digest
-        entry = document.descriptor.to_json() | {"annotations": {_REF_NAME: tag}}
-        with self._writing(), self._marker.open("rb") as marker:
-            # Until it is closed: pushes of other tags read and replace the same file.
-            fcntl.flock(marker, fcntl.LOCK_EX)
+        entry = document.descriptor.to_json() | {"annotations": {puller.REF_NAME: tag}}
+        with self._writing(), self._alone():
             index = self._index()
             kept = [other for other in index["manifests"] if _tag_of(other) != tag]
             index["manifests"] = [*kept, entry]
             self._replace(self._folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
         return document.digest
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep out the pushes of other tags, which read and replace the same `index.json`."""
+        # NFS locks for writing only what is open for writing (flock(2)); a marker of somebody else's is for reading.
+        mode = "r+b" if os.access(self._marker, os.W_OK, effective_ids=True) else "rb"
+        with self._marker.open(mode) as marker:
+            fcntl.flock(marker, fcntl.LOCK_EX)  # until it is closed
+            yield
 
     def _make(self) -> None:
         """Make the layout; the marker first, so that no other push takes the folder for somebody else's."""
@@ -149,13 +181,21 @@ class LayoutTarget:
 
 def _tag_of(entry: dict[str, Any]) -> object:
     annotations = entry.get("annotations")
-    return annotations.get(_REF_NAME) if isinstance(annotations, dict) else None
+    return annotations.get(puller.REF_NAME) if isinstance(annotations, dict) else None
+
+
+def _remove_partials(folder: Path, *, before: float) -> None:
+    """Remove temporary files that nobody has written to since `before` (seconds since 1970): their push was killed."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        with suppress(OSError):  # somebody else's, or another push was faster
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[IO[bytes]]:
     """Yield a new file in `folder` that is gone afterwards unless it was published."""
-    with tempfile.NamedTemporaryFile(prefix=".partial-", dir=folder, buffering=0, delete=False) as file:
+    with tempfile.NamedTemporaryFile(prefix=_PARTIAL, dir=folder, buffering=0, delete=False) as file:
         try:
             os.fchmod(file.fileno(), 0o644)
             yield file
