@@ -115,7 +115,8 @@ class TestBusy:
     @pytest.mark.parametrize("status", [429, 503])
     @pytest.mark.parametrize(("method", "path"), STEPS)
     def test_r4_for_ever(self, registry, waits, status, method, path):
-        """Six times, then who, what and how often; the tag does not name an image that is not there."""
+        """Six times, then who, what and how often; no tag is there, but one that could only not be read back."""
+        digest = published(BLOB)
         registry.faults.append(Fault(method, path, status=status, times=-1))
         with pytest.raises(NetworkGaveUp) as caught:
             publish(target(registry), BLOB)
@@ -123,7 +124,8 @@ class TestBusy:
         assert f"{registry.host} answered HTTP {status}, 6 times in a row" in caught.value.message
         assert [r.status for r in registry.requests(method, path)].count(status) <= 6
         assert len(waits) == 5
-        assert registry.tags == ({} if path != "/manifests/" or method == "PUT" else registry.tags)
+        read_back = path == "/manifests/" and method == "HEAD"
+        assert registry.tags == ({"org/m:1": digest} if read_back else {})
 
 
 class TestStalls:
