@@ -11,12 +11,12 @@ from kubectl_modelcar.image import (
     Content,
     Descriptor,
     Document,
-    ImageReference,
     Location,
+    ModelFile,
     remembered_files,
 )
 from kubectl_modelcar.progress import Progress, Silent
-from kubectl_modelcar.registry import BlobsMissing
+from kubectl_modelcar.registry import BlobsMissing, limit_warnings
 from kubectl_modelcar.sending import ImageTarget, Transfers, publish
 
 _ROUNDS = 2  # of sending again what a registry lost between its blobs and its manifest
@@ -42,10 +42,6 @@ class Manifest(Protocol):
 class ImageSource(Protocol):
     """Where an image is read from. `content` and `stop` are called from several threads."""
 
-    @property
-    def location(self) -> Location:
-        """The image's name there."""
-
     def root(self) -> Manifest:
         """Return the image, or the index, that is to be copied."""
 
@@ -61,7 +57,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CopiedBlob:
-    """A blob as it stands at the target; `sent` is False when the target, or a neighbour of it, had it already."""
+    """A blob as it stands at the target; `sent` is False when the target had it already."""
 
     descriptor: Descriptor
     name: str
@@ -104,18 +100,20 @@ def copy(  # noqa: PLR0913  the parts that meet here, how, and who watches
 ) -> CopyResult:
     """Publish the image of `source` at `target` under each of `tags`: the same bytes, so the same digest.
 
-    `location` is the target's, for the result. An index comes with all its images; within a registry blobs are mounted.
-    Tags come last: until every blob and manifest is there, nothing is published. Raises ModelcarError.
+    `location` is the target's, for the result. An index comes with all its images. Tags come last: until every blob and
+    manifest is there, nothing is published. Raises ModelcarError.
     """
     if not tags:
         raise InvalidInput(f"cannot copy to {location}: no tag is given", "name one: HOST/REPO:TAG")
     started, progress = time.monotonic(), progress or Silent()
     manifests = _children_first(source, source.root())
     named = _named([blob for manifest in manifests for blob in manifest.blobs])
+    for text in limit_warnings(location, [_Copied(name, blob.size) for blob, name in named]):
+        progress.warn(text)
     target.prepare()
     sent: set[str] = set()
     with Transfers(source.stop, target.stop, progress=progress, jobs=jobs) as transfers:
-        copier = _Copier(source, target, _neighbour(source.location, location), transfers, progress)
+        copier = _Copier(source, target, transfers, progress)
         for left in reversed(range(1 + _ROUNDS)):
             sent |= copier.send(named)
             try:
@@ -127,13 +125,6 @@ def copy(  # noqa: PLR0913  the parts that meet here, how, and who watches
     blobs = tuple(CopiedBlob(blob, name, blob.digest in sent) for blob, name in named)
     digests = tuple(manifest.document.digest for manifest in manifests)
     return CopyResult(location, digests, blobs, time.monotonic() - started)
-
-
-def _neighbour(source: Location, target: Location) -> str | None:
-    """Return the source's repository where blobs can be mounted from it: in the target's own registry."""
-    if not isinstance(source, ImageReference) or not isinstance(target, ImageReference):
-        return None
-    return source.repository if source.registry == target.registry and source.name != target.name else None
 
 
 def _children_first(source: ImageSource, root: Manifest) -> list[Manifest]:
@@ -182,18 +173,20 @@ def _short(blob: Descriptor) -> str:
     return blob.digest[: len("sha256:") + 12]  # as docker and podman shorten ids
 
 
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """A blob as a layer that is sent as it is: no file can be left out of it."""
+
+    name: str
+    size: int
+    files: tuple[ModelFile, ...] = ()
+
+
 class _Copier:
     """Brings blobs to a target."""
 
-    def __init__(
-        self,
-        source: ImageSource,
-        target: ImageTarget,
-        neighbour: str | None,
-        transfers: Transfers,
-        progress: Progress,
-    ) -> None:
-        self._source, self._target, self._neighbour = source, target, neighbour
+    def __init__(self, source: ImageSource, target: ImageTarget, transfers: Transfers, progress: Progress) -> None:
+        self._source, self._target = source, target
         self._transfers, self._progress = transfers, progress
 
     def send(self, blobs: Sequence[tuple[Descriptor, str]]) -> set[str]:
@@ -204,11 +197,8 @@ class _Copier:
     def _send(self, named: tuple[Descriptor, str]) -> bool:
         blob, name = named
         self._progress.begin(name, blob.size)
-        sent = not self._target.has_blob(blob.digest) and not self._mounted(blob)
+        sent = not self._target.has_blob(blob.digest)
         if sent:
             self._target.upload(self._transfers.watched(self._source.content(blob, name)), blob.digest)
         self._progress.end(name, "sent" if sent else "exists")
         return sent
-
-    def _mounted(self, blob: Descriptor) -> bool:
-        return self._neighbour is not None and self._target.mount(blob.digest, self._neighbour)

@@ -5,19 +5,28 @@ import threading
 
 import pytest
 
+from kubectl_modelcar.chart import puller
 from kubectl_modelcar.copying import copy
 from kubectl_modelcar.errors import IntegrityFailure, InvalidInput, LocalFailure, NotFoundOrRefused
 from kubectl_modelcar.image import (
     CONFIG_TYPE,
     INDEX_TYPE,
     MANIFEST_TYPE,
+    Descriptor,
     Document,
     Held,
     LayoutReference,
     digest_of,
     parse_location,
 )
-from kubectl_modelcar.registry import BlobsMissing, LayoutTarget, RegistryAccess, open_repository, open_target
+from kubectl_modelcar.registry import (
+    BlobsMissing,
+    LayoutTarget,
+    OpenRepository,
+    RegistryAccess,
+    open_layout,
+    open_target,
+)
 from kubectl_modelcar.registry.repository import StoredManifest
 from tests.fakes.registry import Fault
 from tests.fakes.watcher import Watcher
@@ -58,6 +67,12 @@ BOTH = index(AMD, ARM)
 BLOBS = (CONFIG, SHARED, ONE, TWO)
 
 
+def remote(registry, name):
+    """Return what is read from a registry, as an image below a model is."""
+    location = parse_location(f"{registry.host}/{name}")
+    return OpenRepository(location, puller.Registry(registry.url, location.repository))
+
+
 def fill(registry, root=BOTH, media_type=INDEX_TYPE, repository="org/from"):
     """Put an index, its images and their blobs into a registry, and return the repository."""
     for blob in BLOBS:
@@ -65,7 +80,7 @@ def fill(registry, root=BOTH, media_type=INDEX_TYPE, repository="org/from"):
     for raw in (AMD, ARM):
         registry.add_manifest(repository, raw, MANIFEST_TYPE)
     registry.add_manifest(repository, root, media_type, "1")
-    return open_repository(parse_location(f"{registry.host}/{repository}:1"), ACCESS)
+    return remote(registry, f"{repository}:1")
 
 
 def layout(folder, root=BOTH, media_type=INDEX_TYPE):
@@ -75,14 +90,14 @@ def layout(folder, root=BOTH, media_type=INDEX_TYPE):
         target.upload(Held("x", data))
     entry = described(root, media_type, annotations={"org.opencontainers.image.ref.name": "v"})
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
-    return open_repository(LayoutReference(folder, "v"), ACCESS)
+    return open_layout(LayoutReference(folder, "v"))
 
 
 class FakeTarget:
     """A target that writes down what it is told, in order."""
 
-    def __init__(self, *, has=(), lends=(), loses=0, fails_at=None, overtaken=None):
-        self.blobs, self.lends, self.loses, self.fails_at = dict.fromkeys(has, b""), lends, loses, fails_at
+    def __init__(self, *, has=(), loses=0, fails_at=None, overtaken=None):
+        self.blobs, self.loses, self.fails_at = dict.fromkeys(has, b""), loses, fails_at
         self.overtaken, self.told, self.lock = overtaken, [], threading.Lock()
         self.stopped = threading.Event()
 
@@ -93,11 +108,7 @@ class FakeTarget:
         return digest in self.blobs
 
     def mount(self, digest, repository):
-        if digest in self.lends:
-            self.told.append(f"mount from {repository}")
-            self.blobs[digest] = b""
-            return True
-        return False
+        raise AssertionError(f"nobody knows {digest} to be in {repository}")
 
     def upload(self, content, digest=None):
         if content.name == self.fails_at:
@@ -195,28 +206,33 @@ class TestOrder:
             copy(layout(tmp_path), FakeTarget(), TARGET, ())
 
 
-class TestMount:
-    """Within a registry."""
+class TestLimits:
+    """Of registries, before the first byte."""
 
-    HAS = (digest_of(SHARED), digest_of(ONE))
-
-    def told(self, registry, to):
-        target = FakeTarget(lends=self.HAS)
-        copy(fill(registry), target, parse_location(to), ("1",))
-        return sorted(one for one in target.told if isinstance(one, str))
-
-    def test_from_the_source(self, registry):
-        """Blobs are lent by the repository that has them; what is not lent is sent."""
-        assert self.told(registry, f"{registry.host}/org/to:1") == [
-            *["blob"] * 2,
-            *["mount from org/from"] * 2,
-            "prepare",
+    def test_a_layer_that_is_too_large(self, tmp_path):
+        """Is named, with the way out, and sent all the same: it is what is known, and no promise."""
+        layer = described(ONE, annotations={FILES: json.dumps([{"path": "w.safetensors", "size": len(ONE)}])})
+        source, target, watcher = layout(tmp_path, image(layer), MANIFEST_TYPE), FakeTarget(), Watcher()
+        large = StoredManifest(
+            source.root().document,
+            blobs=(Descriptor(LAYER_TYPE, digest_of(ONE), 12_300_000_000, layer["annotations"]),),
+        )
+        source.root = lambda: large
+        with pytest.raises(IntegrityFailure):  # the layer is not as large as the manifest says
+            copy(source, target, parse_location("ghcr.io/org/to:1"), ("1",), progress=watcher)
+        assert [line for line in watcher.lines if line.startswith("warning")] == [
+            (
+                "warning: GitHub's registry takes layers of up to 10.0 GB: w.safetensors (12.3 GB) is too large by 2.3 "
+                "GB: push to another registry, or push the model itself, in smaller shards (max_shard_size)"
+            )
         ]
+        assert target.told == ["prepare"]
 
-    @pytest.mark.parametrize("to", ["{}/org/from:2", "registry.example.com/org/to:1", "oci:x:1"])
-    def test_not_from_elsewhere(self, registry, to):
-        """Nor from the repository itself."""
-        assert self.told(registry, to.format(registry.host)) == [*["blob"] * 4, "prepare"]
+    def test_a_registry_without_limits(self, tmp_path):
+        """Nothing is said."""
+        watcher = Watcher()
+        copy(layout(tmp_path), FakeTarget(), TARGET, ("1",), progress=watcher)
+        assert [line for line in watcher.lines if line.startswith("warning")] == []
 
 
 class TestFailures:
@@ -375,7 +391,12 @@ class TestRoundTrip:
         location = parse_location(f"{name}:1")
         copy(source, open_target(location, ACCESS), location, ("1", "2"))
         for tag in ("1", "2"):
-            assert self.stored(open_repository(parse_location(f"{name}:{tag}"), ACCESS)) == self.stored(source)
+            there = (
+                open_layout(LayoutReference(tmp_path / "to", tag))
+                if to == "layout"
+                else remote(registry, f"org/to:{tag}")
+            )
+            assert self.stored(there) == self.stored(source)
 
     def test_again(self, registry, tmp_path):
         """Moves no blob."""

@@ -13,7 +13,7 @@ from kubectl_modelcar.cli.output import emit
 from kubectl_modelcar.cli.pushed import copy_json, plan_json, plan_text, push_json
 from kubectl_modelcar.copying import copy
 from kubectl_modelcar.errors import InvalidInput
-from kubectl_modelcar.image import LayoutReference, Location, parse_location, parse_pairs, parse_platform
+from kubectl_modelcar.image import LayoutReference, Location, parse_layout, parse_location, parse_pairs, parse_platform
 from kubectl_modelcar.image import parse_tag as checked_tag
 from kubectl_modelcar.memory import Memory, cache_folder
 from kubectl_modelcar.progress import Progress
@@ -22,7 +22,7 @@ from kubectl_modelcar.registry import (
     OpenBase,
     RegistryAccess,
     open_base,
-    open_repository,
+    open_layout,
     open_target,
     remembered_images,
 )
@@ -109,9 +109,7 @@ def command(source: str, image: str, access: RegistryAccess, output: str, progre
         emit(output, text=plan_text(plan), data=plan_json(plan), name=location.name)
         return
     target = open_target(location, access)
-    images = remembered_images(
-        location, access, tags_of(location, tags), target.tags, allow_unsafe=settings.allow_unsafe
-    )
+    images = remembered_images(target, tags_of(location, tags), allow_unsafe=settings.allow_unsafe)
     result = push(
         opened, target, location, bases, settings, images=images, memory=Memory(cache_folder()), progress=progress
     )
@@ -155,9 +153,8 @@ def _copy(
             f"{given[0]} makes no sense for the image {source}: it is copied as it is", "push the model's folder anew"
         )
     named = tags_of(location, tags)
-    repository = open_repository(parse_location(source), access)
     target = open_target(location, access)
-    result = copy(repository, target, location, named, jobs=jobs, progress=progress)
+    result = copy(open_layout(parse_layout(source)), target, location, named, jobs=jobs, progress=progress)
     emit(output, text=result.reference, data=copy_json(result), name=result.reference)
 
 

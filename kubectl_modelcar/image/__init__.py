@@ -56,6 +56,7 @@ from kubectl_modelcar.image.reference import (
     ImageReference,
     LayoutReference,
     Location,
+    parse_layout,
     parse_location,
     parse_tag,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "index_manifest",
     "layer_descriptor",
     "manifest_size",
+    "parse_layout",
     "parse_location",
     "parse_pairs",
     "parse_platform",

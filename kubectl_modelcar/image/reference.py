@@ -88,7 +88,7 @@ def parse_location(text: str) -> Location:
     if "://" in text:
         raise InvalidInput(f"image {text!r} is no URL", _HINT)
     if text.startswith(_LAYOUT_PREFIX):
-        return _parse_layout(text)
+        return parse_layout(text)
     if text.startswith((".", "/", "~")):
         raise InvalidInput(f"image {text!r} does not name its registry", f"an OCI layout is written oci:{text}")
     rest, digest = _split(text, "@")
@@ -117,7 +117,11 @@ def parse_tag(text: str) -> str:
     return text
 
 
-def _parse_layout(text: str) -> LayoutReference:
+def parse_layout(text: str) -> LayoutReference:
+    """Parse oci:FOLDER[:TAG][@DIGEST] as it is typed.
+
+    Raises InvalidInput naming every part that is wrong.
+    """
     rest, digest = text.removeprefix(_LAYOUT_PREFIX), None
     if "@sha256:" in rest:
         rest, _, digest = rest.rpartition("@")

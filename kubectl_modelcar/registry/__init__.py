@@ -13,7 +13,7 @@ from kubectl_modelcar.registry.limits import Limits, limit_warnings, limits_of
 from kubectl_modelcar.registry.missing import BlobsMissing
 from kubectl_modelcar.registry.reading import OpenImage, StoredImages, open_image, open_images
 from kubectl_modelcar.registry.recall import remembered_images
-from kubectl_modelcar.registry.repository import OpenRepository, open_repository
+from kubectl_modelcar.registry.repository import OpenRepository, open_layout
 
 if TYPE_CHECKING:
     from kubectl_modelcar.registry.upload import RegistryTarget
@@ -39,7 +39,7 @@ __all__ = [
     "open_base",
     "open_image",
     "open_images",
-    "open_repository",
+    "open_layout",
     "open_target",
     "remembered_images",
     "survey_problems",

@@ -87,7 +87,7 @@ class BlobUpload:
             return self._begin
         if self._unsure:
             return self._ask
-        whole = self._known and not self._arrived and self._pieces.of(rest) == rest
+        whole = self._known and not self._arrived and self._pieces.of(0, rest) == rest
         return self._close if whole or not rest or rest < self._pieces.least else self._send
 
     def _begin(self) -> None:
@@ -103,7 +103,7 @@ class BlobUpload:
     def _send(self) -> None:
         """Send the next piece, or all the rest."""
         start, size = self._arrived, self._content.size
-        end = start + self._pieces.of(size - start)
+        end = start + self._pieces.of(start, size)
         # A range is for pieces alone: some registries take less at a time where they see one.
         answer = self._with_body("PATCH", self.session, start, end, pieces=(start, end) != (0, size))
         if answer is None:

@@ -7,8 +7,9 @@ So they warn and never refuse. A registry that is not in the table has no limit 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from kubectl_modelcar.image import LayoutReference, Location, PlannedLayer
+from kubectl_modelcar.image import LayoutReference, Location, ModelFile
 
 _MIB, _GIB = 2**20, 2**30
 _MB, _GB = 10**6, 10**9
@@ -29,6 +30,22 @@ class Limits:
     seconds: float | None = None
     """From the beginning of an upload to its end."""
     manifest: int | None = None
+
+
+class Layer(Protocol):
+    """A layer that is going to be sent."""
+
+    @property
+    def name(self) -> str:
+        """What to call it when talking to people."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+
+    @property
+    def files(self) -> Sequence[ModelFile]:
+        """The files that it is made of; none of a layer that is copied as it is."""
 
 
 _TABLE = (
@@ -57,7 +74,7 @@ def limits_of(host: str) -> Limits | None:
     return next((limits for pattern, limits in _TABLE if re.fullmatch(pattern, name)), None)
 
 
-def limit_warnings(location: Location, plans: Sequence[PlannedLayer], manifest_size: int = 0) -> list[str]:
+def limit_warnings(location: Location, layers: Sequence[Layer], manifest_size: int = 0) -> list[str]:
     """Return a sentence for each layer that the registry of `location` will probably not take: which, why, what helps.
 
     `manifest_size` is in bytes. An OCI layout takes everything.
@@ -65,19 +82,19 @@ def limit_warnings(location: Location, plans: Sequence[PlannedLayer], manifest_s
     limits = None if isinstance(location, LayoutReference) else limits_of(location.registry)
     if limits is None:
         return []
-    return [*_of_layers(limits, plans), *_of_manifest(limits, manifest_size)]
+    return [*_of_layers(limits, layers), *_of_manifest(limits, manifest_size)]
 
 
-def _of_layers(limits: Limits, plans: Sequence[PlannedLayer]) -> Iterator[str]:
-    for plan in plans:
-        what = f"{plan.name} ({_amount(plan.size)})"
-        if limits.layer and plan.size > limits.layer:
-            yield f"{limits.name} takes layers of up to {_amount(limits.layer)}: {what} {_way_out(plan, limits.layer)}"
-        elif limits.request and plan.size > limits.request:
+def _of_layers(limits: Limits, layers: Sequence[Layer]) -> Iterator[str]:
+    for layer in layers:
+        what = f"{layer.name} ({_amount(layer.size)})"
+        if limits.layer and layer.size > limits.layer:
+            yield f"{limits.name} takes layers of up to {_amount(limits.layer)}: {what} {_way_out(layer, limits.layer)}"
+        elif limits.request and layer.size > limits.request:
             said = f"{limits.name} is known to refuse more than {_amount(limits.request)} in one request"
-            yield f"{said}: {what} {_way_out(plan, limits.request)}"
-        elif limits.seconds and plan.size > limits.seconds * _UPLINK:
-            rate = plan.size / limits.seconds
+            yield f"{said}: {what} {_way_out(layer, limits.request)}"
+        elif limits.seconds and layer.size > limits.seconds * _UPLINK:
+            rate = layer.size / limits.seconds
             yield (
                 f"{limits.name} ends an upload after {limits.seconds / 60:.0f} minutes: {what} needs {_amount(rate)} a "
                 "second; with --jobs 1 a layer has the uplink to itself"
@@ -92,13 +109,16 @@ def _of_manifest(limits: Limits, size: int) -> Iterator[str]:
         )
 
 
-def _way_out(plan: PlannedLayer, limit: int) -> str:
+def _way_out(layer: Layer, limit: int) -> str:
     """Say what helps: several files in one layer can be parted, one file needs other shards or another registry."""
-    largest = max(plan.files, key=lambda file: file.size)
+    too_large = f"is too large by {_amount(layer.size - limit)}"
+    if not layer.files:
+        return f"{too_large}: push to another registry, or push the model itself, in smaller shards (max_shard_size)"
+    largest = max(layer.files, key=lambda file: file.size)
     if largest.size <= limit:
         return "holds more than a file: with --format artifact each file is a layer, and nothing else"
     return (
-        f"is too large by {_amount(plan.size - limit)}: save the model in smaller shards (max_shard_size), push to "
+        f"{too_large}: save the model in smaller shards (max_shard_size), push to "
         f"another registry, or leave it out with --exclude {largest.path}"
     )
 

@@ -10,10 +10,14 @@ without a word about it 1 MiB (client_max_body_size)."""
 
 
 class Pieces:
-    """What one registry was found to take, for all its uploads; `least` and `most` in bytes, None for no bound."""
+    """What one registry was found to take, for all its uploads; `least` and `most` in bytes, None for no bound.
 
-    def __init__(self) -> None:
+    `chunk` is what it is known beforehand to take where a request names its place: everything but a blob in one.
+    """
+
+    def __init__(self, chunk: int | None = None) -> None:
         self.least, self.most = 0, None  # type: int, int | None
+        self._chunk = chunk
         self._lock = threading.Lock()
 
     def hear(self, headers: Mapping[str, str]) -> None:
@@ -22,9 +26,11 @@ class Pieces:
         if told.isascii() and told.isdecimal() and len(told) <= len(str(1 << 63)):
             self.least = int(told)
 
-    def of(self, rest: int) -> int:
-        """Return how much of `rest` bytes to send in the next request."""
-        return rest if self.most is None else min(rest, max(self.most, self.least))
+    def of(self, start: int, size: int) -> int:
+        """Return how many of a blob's `size` bytes to send from `start` on in the next request."""
+        placed = start > 0 or self.most is not None
+        bounds = [bound for bound in (self.most, self._chunk if placed else None) if bound is not None]
+        return min(size - start, max(min(bounds), self.least)) if bounds else size - start
 
     def refuse(self, size: int) -> bool:
         """Hear that `size` bytes were too much; tell whether there is a smaller size to try."""
@@ -34,4 +40,4 @@ class Pieces:
                 if not smaller:
                     return False
                 self.most = smaller[0]
-            return self.of(size) < size
+            return self.of(0, size) < size

@@ -3,14 +3,13 @@
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from kubectl_modelcar.chart import puller
-from kubectl_modelcar.errors import IntegrityFailure, InvalidInput, NotFoundOrRefused
+from kubectl_modelcar.errors import IntegrityFailure, NotFoundOrRefused
 from kubectl_modelcar.image import (
-    DEFAULT_TAG,
     DIGEST_PATTERN,
     INDEX_TYPE,
     MANIFEST_TYPE,
@@ -23,12 +22,9 @@ from kubectl_modelcar.image import (
     Location,
     RunningDigest,
 )
-from kubectl_modelcar.registry.access import RegistryAccess
-from kubectl_modelcar.registry.reading import open_image
 from kubectl_modelcar.registry.translation import our_errors
 
 _CHUNK = 1 << 20  # bytes
-_REF_NAME = "org.opencontainers.image.ref.name"  # image-spec annotations.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +82,6 @@ class OpenRepository:
 
         Raises NotFoundOrRefused, and InvalidInput for a layout of several images when no tag says which.
         """
-        if isinstance(self.location, LayoutReference) and not self.location.target:
-            with suppress(NotFoundOrRefused):
-                return self.manifest(DEFAULT_TAG)  # what a push without a tag makes
         return self.manifest(self.location.target)
 
     def manifest(self, reference: str) -> StoredManifest:
@@ -101,8 +94,6 @@ class OpenRepository:
             if DIGEST_PATTERN.fullmatch(reference) and document.digest != reference:
                 raise IntegrityFailure(f"{what} has other bytes: their digest is {document.digest}", _ASK)
             if "manifests" in data:
-                if not reference:
-                    _require_one_image(data["manifests"], self.location)
                 return StoredManifest(document, manifests=_descriptors(data["manifests"], what))
             layers = _descriptors(data.get("layers"), what)
             return StoredManifest(document, blobs=(*_descriptors([data.get("config")], what), *layers))
@@ -132,15 +123,9 @@ class OpenRepository:
                     self._bodies.discard(body)
 
 
-def open_repository(location: Location, access: RegistryAccess) -> OpenRepository:
-    """Return where the image that `location` names can be read from as it is.
-
-    Raises NotAuthorised, NotFoundOrRefused or NetworkGaveUp when it cannot.
-    """
-    if isinstance(location, LayoutReference):
-        return OpenRepository(location, puller.Layout(location.folder))
-    # Any platform will do: this finds out whether credentials are needed.
-    return OpenRepository(location, open_image(location, access, platform="").source)
+def open_layout(location: LayoutReference) -> OpenRepository:
+    """Return where the image that `location` names can be read from as it is; nothing is read yet."""
+    return OpenRepository(location, puller.Layout(location.folder))
 
 
 _ASK = "push it there again, or ask whoever made it"
@@ -171,16 +156,3 @@ def _descriptors(entries: object, what: str) -> tuple[Descriptor, ...]:
         raise IntegrityFailure(f"{what} has no list of descriptors", _ASK)
     parsed = [puller.Descriptor.from_json(entry) for entry in entries]
     return tuple(Descriptor(one.media_type, one.digest, one.size, one.annotations) for one in parsed)
-
-
-def _require_one_image(entries: object, location: Location) -> None:
-    """Assert that a layout's index.json lists the platforms of one image, and not several images."""
-    listed = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    tags = sorted(str((entry.get("annotations") or {}).get(_REF_NAME, "")) for entry in listed)
-    platforms = {json.dumps(entry.get("platform"), sort_keys=True) for entry in listed if entry.get("platform")}
-    if any(tags) or len(platforms) < len(listed):
-        names = ", ".join(filter(None, tags))
-        raise InvalidInput(
-            f"{location} holds {len(listed)} images",
-            f"say which: its tags are {names}" if names else "name one by its digest: oci:FOLDER@sha256:...",
-        )

@@ -1,27 +1,42 @@
 """Sending an image to a registry (distribution-spec 1.1 "Push")."""
 
 import json
-import re
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 
-from kubectl_modelcar.errors import IntegrityFailure, ModelcarError, NetworkGaveUp, NotAuthorised, NotFoundOrRefused
-from kubectl_modelcar.image import INDEX_TYPE, MANIFEST_TYPE, Content, Document, ImageReference, digest_of
+from kubectl_modelcar.chart import puller
+from kubectl_modelcar.errors import (
+    IntegrityFailure,
+    InvalidInput,
+    ModelcarError,
+    NetworkGaveUp,
+    NotAuthorised,
+    NotFoundOrRefused,
+)
+from kubectl_modelcar.image import (
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    MOST_MANIFEST,
+    Content,
+    Document,
+    ImageReference,
+    digest_of,
+    parse_tag,
+)
 from kubectl_modelcar.patience import MayPass
 from kubectl_modelcar.registry.access import RegistryAccess
 from kubectl_modelcar.registry.blob import BlobUpload, has_blob
 from kubectl_modelcar.registry.credentials import find_credential
+from kubectl_modelcar.registry.limits import limits_of
 from kubectl_modelcar.registry.pieces import Pieces
 from kubectl_modelcar.registry.wire import COMMIT, Call, Sized, Wire
 
 _ANY_ANSWER = tuple(range(200, 600))
 _UNKNOWN = 404
-_LARGEST = 4 * 2**20  # bytes of a manifest or of a list of tags; the spec has registries take manifests of so much
 _MOST_TAGS = 500
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # distribution-spec "Pulling manifests"
 
 
 class RegistryTarget:
@@ -30,7 +45,8 @@ class RegistryTarget:
     def __init__(self, reference: ImageReference, access: RegistryAccess) -> None:
         self._reference = reference
         self._wire = Wire(reference, access, find_credential(reference, access.authfile))
-        self._pieces = Pieces()
+        limits = limits_of(reference.registry)
+        self._pieces = Pieces(limits.chunk if limits else None)
         self._uploads: set[BlobUpload] = set()
         self._lock = threading.Lock()
 
@@ -51,18 +67,19 @@ class RegistryTarget:
     def mount(self, digest: str, repository: str) -> bool:
         """Take the blob from another repository of the same registry; tell whether that worked.
 
-        A registry that does not do it, or not for us, opens an upload session or refuses: both mean no.
+        A registry that does not do it, or not for us, opens an upload session or refuses, in whatever way; one that is
+        busy is not asked again: sending the blob is worth the attempts, a shortcut is not.
         """
         call = Call(
             "POST",
             f"{self._wire.uploads_url()}?mount={digest}&from={repository}",
             f"take {digest} from {self._reference.registry}/{repository}",
-            accept=(201, 202, 400, 403, 404, 405),
+            accept=(201, 202),
             scope=self._wire.scope_with(repository),
         )
         try:
-            answer = self._wire.call(call)
-        except NotAuthorised:  # we may not read there
+            answer = self._wire.call_once(call)
+        except (NotAuthorised, NotFoundOrRefused, MayPass):
             return False
         if answer.status == HTTPStatus.ACCEPTED:
             self._cancel(self._wire.location(answer))
@@ -117,15 +134,25 @@ class RegistryTarget:
         except NotAuthorised:
             return document.digest  # one who may push need not be allowed to pull
 
+    def manifest(self, reference: str) -> tuple[bytes, str]:
+        """Return the bytes and the media type of the manifest that a tag or a digest names.
+
+        Raises NotFoundOrRefused, NotAuthorised or NetworkGaveUp.
+        """
+        headers = {"Accept": ", ".join((*puller.MANIFEST_TYPES, *puller.INDEX_TYPES))}
+        url, doing = self._wire.manifest_url(reference), f"read {self._named(reference)}"
+        answer = self._wire.call(Call("GET", url, doing, headers, limit=MOST_MANIFEST + 1))
+        return answer.body, answer.headers.get("Content-Type", "")
+
     def tags(self) -> tuple[str, ...]:
         """Return the repository's tags, at most some hundred; none when the registry does not tell."""
-        call = Call("GET", self._wire.tags_url(), f"list the tags of {self._reference.name}", limit=_LARGEST)
+        call = Call("GET", self._wire.tags_url(), f"list the tags of {self._reference.name}", limit=MOST_MANIFEST)
         try:
             listed = json.loads(self._wire.call(call).body)["tags"]
         except (NotAuthorised, NotFoundOrRefused, NetworkGaveUp, ValueError, KeyError, TypeError, RecursionError):
             return ()
         tags = listed if isinstance(listed, list) else []
-        return tuple(tag for tag in tags if isinstance(tag, str) and _TAG.fullmatch(tag))[:_MOST_TAGS]
+        return tuple(tag for tag in tags if isinstance(tag, str) and _is_tag(tag))[:_MOST_TAGS]
 
     def _read_back(self, document: Document, tag: str) -> str:
         """Return the digest that the tag names now; ours, or that of another push if ours is there as it was sent."""
@@ -155,7 +182,7 @@ class RegistryTarget:
         accept = ", ".join(dict.fromkeys((document.media_type, MANIFEST_TYPE, INDEX_TYPE)))
         doing = f"read {self._named(reference)} back"
         url = self._wire.manifest_url(reference)
-        return Call("GET", url, doing, {"Accept": accept}, accept=(200, _UNKNOWN), limit=_LARGEST)
+        return Call("GET", url, doing, {"Accept": accept}, accept=(200, _UNKNOWN), limit=MOST_MANIFEST)
 
     def _named(self, reference: str) -> str:
         return f"{self._reference.name}{'@' if ':' in reference else ':'}{reference}"
@@ -169,6 +196,12 @@ class RegistryTarget:
         self._wire.take_back([upload.session for upload in uploads if upload.session])
         with self._lock:
             self._uploads.difference_update(uploads)
+
+
+def _is_tag(text: str) -> bool:
+    with suppress(InvalidInput):
+        return bool(parse_tag(text))
+    return False
 
 
 _CHANGES = "something between here and the registry changes manifests"

@@ -90,9 +90,7 @@ def push_to(registry, source, tag="1", *, base=NONE, progress=None, memory=NOTHI
         location,
         [base if isinstance(base, OpenBase) else open_base(base, ACCESS, one) for one in options.platforms],
         options,
-        images=remembered_images(
-            location, ACCESS, tags_of(location, options.tags), target.tags, allow_unsafe=options.allow_unsafe
-        ),
+        images=remembered_images(target, tags_of(location, options.tags), allow_unsafe=options.allow_unsafe),
         memory=Memory(memory),
         progress=progress,
     )

@@ -1,5 +1,7 @@
 """Tests of what registries are known not to take."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from kubectl_modelcar.image import LayerPlan, LayoutReference, ModelFile, RawLayer, parse_location
@@ -110,6 +112,16 @@ class TestWarnings:
             (
                 "Azure Container Registry takes manifests of up to 4.2 MB, this one has about 5.0 MB: leave files out "
                 "with --exclude"
+            )
+        ]
+
+    def test_a_layer_that_is_copied(self):
+        """Nothing can be left out of it, and its image is what it is."""
+        copied = SimpleNamespace(name="w.safetensors", size=12_300_000_000, files=())
+        assert limit_warnings(GHCR, [copied]) == [
+            (
+                "GitHub's registry takes layers of up to 10.0 GB: w.safetensors (12.3 GB) is too large by 2.3 GB: push "
+                "to another registry, or push the model itself, in smaller shards (max_shard_size)"
             )
         ]
 

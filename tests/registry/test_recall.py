@@ -2,16 +2,17 @@
 
 import pytest
 
-from kubectl_modelcar.errors import LocalFailure
 from kubectl_modelcar.image import FILES_ANNOTATION, LayoutReference, digest_of
-from kubectl_modelcar.registry import open_image, remembered_images
-from tests.fakes.registry import Fault
+from kubectl_modelcar.registry import open_target, remembered_images
+from tests.fakes.registry import FakeRegistry, Fault
 from tests.registry.images import ACCESS, FILES, LAYER, add_image, reference
+from tests.registry.sending import counted_connections
 
 
-def remembered_layers(location):
-    """Return the layers of the images with the tag that are remembered."""
-    return [layer for image in remembered_images(location, ACCESS, [location.tag or "latest"]) for layer in image]
+def remembered_layers(location, *tags):
+    """Return the layers of the images that are remembered: of those with the tags, then of some others."""
+    there = open_target(location, ACCESS)
+    return [layer for image in remembered_images(there, tags or [location.tag or "latest"]) for layer in image]
 
 
 class TestRememberedLayers:
@@ -39,6 +40,7 @@ class TestRememberedLayers:
             pytest.param(Fault(path="/manifests/", status=404, times=-1), id="none"),
             pytest.param(Fault(path="/manifests/", status=403, times=-1), id="not for us"),
             pytest.param(Fault(path="/manifests/", status=200, body=b"{", times=-1), id="broken"),
+            pytest.param(Fault(path="/manifests/", status=200, body=b"1" * 5_000_000, times=-1), id="large"),
         ],
     )
     def test_none(self, registry, fault):
@@ -51,11 +53,29 @@ class TestRememberedLayers:
         """The folder is made by this push."""
         assert remembered_layers(LayoutReference(tmp_path / "new")) == []
 
-    def test_broken_credentials(self, sealed, registry):
-        """A login that cannot be read fails the push elsewhere; here it is no help."""
-        (sealed / ".docker").mkdir()
-        (sealed / ".docker" / "config.json").write_text("{")
-        registry.faults.append(Fault(path="/manifests/", status=404))
-        assert remembered_layers(reference(registry)) == []
-        with pytest.raises(LocalFailure):
-            open_image(reference(registry, "org/nothing"), ACCESS)
+
+class TestSeveralTags:
+    """The tags that are pushed to, and the latest others."""
+
+    def test_order(self, registry):
+        """Eight others, the last first; each is read when it is asked for."""
+        for number in range(12):
+            add_image(registry, tag=f"v{number:02}", config=b"%d" % number)
+        images = remembered_images(open_target(reference(registry), ACCESS), ["v03", "v11"])
+        assert [len(registry.requests(path="/manifests/")) for _ in images] == list(range(1, 11))
+        tags = [request.path.rpartition("/")[2] for request in registry.requests(path="/manifests/")]
+        assert tags == ["v03", "v11", "v10", "v09", "v08", "v07", "v06", "v05", "v04", "v02"]
+
+    @pytest.mark.parametrize(("auth", "tokens"), [("bearer", 1), ("basic", 0), (None, 0)])
+    def test_one_login_for_all(self, log_in, auth, tokens):
+        """The one that the push has, over the push's own connection."""
+        with FakeRegistry(auth=auth) as registry, counted_connections(registry) as connections:
+            for number in range(9):
+                add_image(registry, tag=f"v{number}")
+            log_in(registry.host)
+            there = open_target(reference(registry), ACCESS)
+            there.prepare()
+            assert len(list(remembered_images(there, ["new"]))) == 8
+            begun = 2 if auth is None else 3  # POST and DELETE, the first after a challenge
+            assert len(registry.requests(path="^/v2")) == begun + 1 + 1 + 8  # tags/list, the new tag, eight others
+            assert (len(registry.requests(path="^/token")), connections[0]) == (tokens, 1 + tokens)

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import IntegrityFailure, InvalidInput, LocalFailure, NetworkGaveUp, NotFoundOrRefused
 from kubectl_modelcar.image import (
     CONFIG_TYPE,
@@ -16,10 +17,9 @@ from kubectl_modelcar.image import (
     digest_of,
     parse_location,
 )
-from kubectl_modelcar.registry import LayoutTarget, RegistryAccess, open_repository
+from kubectl_modelcar.registry import LayoutTarget, OpenRepository, open_layout
 from tests.fakes.registry import Fault
 
-ACCESS = RegistryAccess(plain_http=True)
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -41,7 +41,8 @@ def index(*manifests, **more):
 
 def remote(registry, reference="1"):
     mark = "@" if reference.startswith("sha256:") else ":"
-    return open_repository(parse_location(f"{registry.host}/org/m{mark}{reference}"), ACCESS)
+    location = parse_location(f"{registry.host}/org/m{mark}{reference}")
+    return OpenRepository(location, puller.Registry(registry.url, "org/m"))
 
 
 def read(content, start=0):
@@ -92,7 +93,7 @@ class TestManifests:
         """A layout has no Content-Type, and image-spec lets the document be silent: what is in it says it."""
         (tmp_path / "blobs" / "sha256").mkdir(parents=True)
         (tmp_path / "blobs" / "sha256" / digest_of(raw)[7:]).write_bytes(raw)
-        opened = open_repository(LayoutReference(tmp_path, None, digest_of(raw)), ACCESS)
+        opened = open_layout(LayoutReference(tmp_path, None, digest_of(raw)))
         assert opened.root().document.media_type == media_type
 
     @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ class TestManifests:
         (tmp_path / "blobs" / "sha256").mkdir(parents=True)
         (tmp_path / "blobs" / "sha256" / digest_of(raw)[7:]).write_bytes(raw)
         with pytest.raises(kind) as caught:
-            open_repository(LayoutReference(tmp_path, None, digest_of(raw)), ACCESS).root()
+            open_layout(LayoutReference(tmp_path, None, digest_of(raw))).root()
         assert caught.value.message == f"the manifest {digest_of(raw)} of oci:{tmp_path} {message}"
         assert caught.value.hint
 
@@ -129,7 +130,7 @@ class TestManifests:
         (tmp_path / "blobs" / "sha256").mkdir(parents=True)
         (tmp_path / "blobs" / "sha256" / digest[7:]).write_bytes(raw)
         with pytest.raises(IntegrityFailure) as caught:
-            open_repository(LayoutReference(tmp_path, None, digest), ACCESS).root()
+            open_layout(LayoutReference(tmp_path, None, digest)).root()
         assert caught.value.message == (
             f"the manifest {digest} of oci:{tmp_path} has other bytes: their digest is {digest_of(raw)}"
         )
@@ -145,7 +146,7 @@ class TestLayoutWithoutTag:
             target.upload(Held("manifest", raw))
         listed = [described(raw, MANIFEST_TYPE, **more) for raw, more in entries]
         (folder / "index.json").write_bytes(index(*listed))
-        return open_repository(LayoutReference(folder), ACCESS)
+        return open_layout(LayoutReference(folder))
 
     @staticmethod
     def tagged(tag):
@@ -252,7 +253,7 @@ class TestContent:
     def test_a_layout_s(self, tmp_path):
         """From a file; one that is missing is named."""
         LayoutTarget(LayoutReference(tmp_path)).upload(Held("w", self.DATA))
-        repository = open_repository(LayoutReference(tmp_path), ACCESS)
+        repository = open_layout(LayoutReference(tmp_path))
         there = Descriptor(LAYER_TYPE, digest_of(self.DATA), len(self.DATA))
         assert read(repository.content(there, "w"), 5) == self.DATA[5:]
         missing = Descriptor(LAYER_TYPE, digest_of(b"gone"), 4)

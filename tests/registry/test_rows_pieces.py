@@ -3,6 +3,7 @@
 import pytest
 
 from kubectl_modelcar.errors import NotFoundOrRefused
+from kubectl_modelcar.registry import limits_of
 from tests.fakes.registry import FakeRegistry, Fault, digest_of
 from tests.registry.sending import (
     BLOB,
@@ -63,6 +64,19 @@ class TestPieces:
             sizes = [request.received for request in registry.requests("PATCH") if request.status == 202]
             assert (set(sizes[:-1]), sum(sizes)) == ({4 * MIB}, 30 * MIB)
             assert len(registry.requests("POST")) == 1
+        assert len(waits) == 1
+
+    def test_r31_ghcr_by_its_name(self, waits, monkeypatch):
+        """What is known of a registry need not be found out: after a cut nothing goes that it will not take."""
+        monkeypatch.setattr("kubectl_modelcar.registry.upload.limits_of", lambda _: limits_of("ghcr.io"))
+        with FakeRegistry(profile="ghcr") as registry:
+            registry.faults.append(Fault("PATCH", SESSION, cut_request_after=10 * MIB, keep=True))
+            assert send(registry, content=Stream(BIG, MIB)) == digest_of(BIG)
+            sizes = [request.received for request in registry.requests("PATCH") if request.status == 202]
+            assert (set(sizes[:-1]), sum(sizes)) == ({4 * MIB}, 30 * MIB)
+            assert (wasted(registry, BIG), methods(registry, "PATCH").count("PATCH 416")) == (0, 0)
+            assert send(registry, content=Stream(BIG, MIB)) == digest_of(BIG)
+            assert registry.requests("PATCH")[-1].received == len(BIG)  # in one, as long as nothing breaks
         assert len(waits) == 1
 
     @pytest.mark.parametrize("size", [1, 5 * MIB, 32 * MIB, 32 * MIB + 1, 40 * MIB, 64 * MIB + 5])

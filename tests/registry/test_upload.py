@@ -70,6 +70,31 @@ class TestUpload:
         assert set(registry.blobs) == {digest_of(blob) for blob in blobs}
 
 
+class TestMount:
+    """A shortcut, and no more."""
+
+    def test_works(self, registry):
+        """One request, no byte."""
+        registry.add_blob("org/other", BLOB)
+        assert target(registry).mount(DIGEST, "org/other") is True
+        assert [(request.method, request.status) for request in registry.log] == [("POST", 201)]
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 416, 422, 429, 500, 501, 503])
+    def test_refused(self, registry, waits, status):
+        """In whatever way: then the blob is sent. Once: it is not worth a wait."""
+        registry.add_blob("org/other", BLOB)
+        registry.faults.append(Fault("POST", "mount=", status=status, times=-1))
+        assert target(registry).mount(DIGEST, "org/other") is False
+        assert (len(registry.log), waits) == (1, [])
+
+    def test_cut(self, registry, waits):
+        """A connection that breaks is no reason to give up, either."""
+        registry.add_blob("org/other", BLOB)
+        registry.faults.append(Fault("POST", "mount=", cut_request_after=0, reset=True, times=-1))
+        assert target(registry).mount(DIGEST, "org/other") is False
+        assert waits == []
+
+
 class TestPrepare:
     """Before anything is read it is known that we may push."""
 
