@@ -1,9 +1,11 @@
 """Where a model's bytes come from: a repository of the Hugging Face Hub, or a folder."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from kubectl_modelcar.errors import IntegrityFailure, InvalidInput, NotFoundOrRefused
 from kubectl_modelcar.image import ModelFile
@@ -57,6 +59,7 @@ def open_source(
             f"two revisions were given: {match['revision']} and --revision {revision}", "keep one of them"
         )
 
+    _check_endpoint()
     from kubectl_modelcar.source.hub import HubModel, HubSource  # noqa: PLC0415  # 0.3 s that a folder need not wait for
 
     hub = HubSource(HubModel(match["repository"], match["revision"] or revision or "main"))
@@ -65,6 +68,23 @@ def open_source(
     from kubectl_modelcar.source.spool import SpooledSource  # noqa: PLC0415
 
     return SpooledSource(hub)
+
+
+def _check_endpoint() -> None:
+    """Refuse an HF_ENDPOINT that is no URL: the Hub's client ends on its import then, with a part of it in the error.
+
+    An @ behind the host is one of a password with a slash before it, which would be taken for a path, and shown.
+    """
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in endpoint.partition(parts.netloc)[2]:
+        raise InvalidInput(
+            "HF_ENDPOINT is no URL", "write it as https://HOST[:PORT], with %2F for a slash in a password and so on"
+        )
 
 
 def check_content(file: ModelFile, read: Callable[[int, int], bytes], *, allow_unsafe: bool = False) -> None:

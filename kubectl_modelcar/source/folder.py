@@ -1,6 +1,7 @@
 """A model in a folder of this machine."""
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ class FolderSource:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._stats: dict[str, tuple[int, int]] = {}
+        self._stats: dict[str, tuple[int, int, int]] = {}
 
     def __str__(self) -> str:
         """Return the folder."""
@@ -29,10 +30,11 @@ class FolderSource:
     def listing(self, selection: Selection) -> Listing:
         """Return the files to take.
 
-        Raises LocalFailure for a folder or file that cannot be read, IntegrityFailure for a link that leads out.
+        Raises LocalFailure for a folder or file that cannot be read, IntegrityFailure for a link that leads out and for
+        one to a folder.
         """
         try:
-            paths = dict(self._walk())
+            paths = dict(self._walk(selection))
             chosen = selection.pick(paths, where=f"folder {self._folder}")
             for path in chosen:
                 self._check_link(paths[path])
@@ -53,10 +55,10 @@ class FolderSource:
                 opened.seek(start)
                 while count := opened.readinto(buffer):
                     yield buffer[:count]
-                now = os.fstat(opened.fileno())
+                now = _stat(os.fstat(opened.fileno()))
         except OSError as error:
             raise _unreadable(path, error) from error
-        if (now.st_size, now.st_mtime_ns) != self._stats[file.path]:
+        if now != self._stats[file.path]:
             raise LocalFailure(f"{path} changed while it was read", "let its writer finish, then push again")
 
     def read(self, file: ModelFile, offset: int, length: int) -> bytes:
@@ -90,7 +92,7 @@ class FolderSource:
     def stop(self) -> None:
         """Do nothing: reading a folder waits for nobody."""
 
-    def _walk(self) -> Iterator[tuple[str, Path]]:
+    def _walk(self, selection: Selection) -> Iterator[tuple[str, Path]]:
         if not self._folder.is_dir():
             what = "is not a folder" if self._folder.exists() else "does not exist"
             raise LocalFailure(
@@ -98,9 +100,20 @@ class FolderSource:
             )
         for root, folders, names in os.walk(self._folder, onerror=_raise):
             folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in folders:
+                self._check_folder(Path(root, name), selection)
             for name in names:
                 path = Path(root, name)
                 yield _as_utf8(path.relative_to(self._folder).as_posix()), path
+
+    def _check_folder(self, path: Path, selection: Selection) -> None:
+        """Refuse a link to a folder: it may lead out, or round and round; without its files the model is not whole."""
+        inside = _as_utf8(path.relative_to(self._folder).as_posix())
+        if path.is_symlink() and not selection.excludes(inside):
+            raise IntegrityFailure(
+                f"{path} is a link to the folder {path.resolve()}",
+                f"copy the folder, or leave it out with --exclude {shlex.quote(inside)}",
+            )
 
     def _check_link(self, path: Path) -> None:
         """Refuse a file that lives elsewhere: its bytes were not put here by whoever filled the folder.
@@ -123,10 +136,17 @@ class FolderSource:
     def _path(self, path: str) -> Path:
         return self._folder / os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
-    def _stat(self, path: str) -> tuple[int, int]:
-        found = self._path(path).stat()
-        self._stats[path] = found.st_size, found.st_mtime_ns
+    def _stat(self, path: str) -> tuple[int, int, int]:
+        self._stats[path] = _stat(self._path(path).stat())
         return self._stats[path]
+
+
+def _stat(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what changes with a file; its ctime does, too, when it is dated back, or replaced while it is open.
+
+    The inode's number is no sign: some filesystems in user space make it up anew at each look.
+    """
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _as_utf8(name: str) -> str:

@@ -220,12 +220,15 @@ class HubSource:
             f"hf://{self.model.repository}@{self.commit}",
             self.model.repository,
             self.commit,
-            self.patience.persist(self._commit_date) or _seconds(info.get("lastModified")),
+            self.patience.persist(self._commit_date),
             licence if isinstance(licence, str) else None,
         )
 
     def _commit_date(self) -> str | None:
-        """Return the date of the commit itself; a repository's `lastModified` moves on while its commit stays."""
+        """Return the date of the commit itself, None where a mirror does not tell it.
+
+        The repository's `lastModified` is no substitute: it moves on while the commit stays, and the digest with it.
+        """
         with translated(self.asking(f"ask for the date of {self.model}")):
             try:
                 history = self._ask(f"/api/models/{self.model.repository}/commits/{self.commit}")

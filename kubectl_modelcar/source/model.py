@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 from kubectl_modelcar.image import ModelFile
 
-CHUNK = (
-    1 << 20
-)  # bytes read at a time: large enough that Python's share of the work vanishes, small enough for many jobs
+CHUNK = 1 << 20
+"""Bytes read at a time: large enough that Python's share of the work vanishes, small enough for many jobs."""
 
 MOST = 64 * 2**20 + 1
 """Bytes that a source's `read` returns at most, whatever is asked for: a byte more than any index that is known."""
@@ -18,7 +17,7 @@ class Origin:
     """Where a model comes from, as the image will tell.
 
     `repository` and `revision` are the Hub's (None for a folder), `revision` a full commit; `created` is the commit's
-    date in RFC 3339 (None: not known); `licence` is what the model card declares.
+    date in RFC 3339 (None: a folder's, or not told by a mirror); `licence` is what the model card declares.
     """
 
     text: str

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 from huggingface_hub import constants
@@ -45,7 +46,7 @@ class Asking:
     @property
     def page(self) -> str:
         """Where people see the repository."""
-        return f"{constants.ENDPOINT}/{self.repository}"
+        return f"{_endpoint()}/{self.repository}"
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def translated(asking: Asking) -> Iterator[None]:
         raise NetworkGaveUp(f"{cannot}: {_host(error)} leads nowhere ({type(error).__name__})", _MIRROR) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NetworkGaveUp(
-            f"{cannot}: {constants.ENDPOINT} gave an answer that is not the Hub's ({type(error).__name__})", _MIRROR
+            f"{cannot}: {_endpoint()} gave an answer that is not the Hub's ({type(error).__name__})", _MIRROR
         ) from error
     except OSError as error:
         raise NetworkGaveUp(f"{cannot}: {one_line(str(error), 200)}", "check the network and SSL_CERT_FILE") from error
@@ -143,6 +144,12 @@ def _wait(response: httpx2.Response) -> float | None:
     return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else asked
 
 
+def _endpoint() -> str:
+    """Return where the Hub is, without the name and password that HF_ENDPOINT may hold."""
+    parts = urlsplit(constants.ENDPOINT)
+    return one_line(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
+
+
 _HUB = "the Hub"
 
 
@@ -156,5 +163,5 @@ def _host(error: httpx2.HTTPError) -> str:
     try:
         url = error.request.url
     except RuntimeError:  # no request was made
-        return constants.ENDPOINT
+        return _endpoint()
     return one_line(f"{url.scheme}://{url.netloc.decode('ascii')}")

@@ -66,6 +66,10 @@ class Selection:
         _check_paths(chosen, where)
         return chosen
 
+    def excludes(self, folder: str) -> bool:
+        """Tell whether `exclude` takes a folder away as a whole: by its name, or by all that is in it."""
+        return _matches(folder, self.exclude) or _matches(f"{folder}/", self.exclude)
+
     def _wants(self, path: str) -> bool:
         patterns: Iterable[str] = self.include or DEFAULT_PATTERNS
         if _is_hidden(path):  # as in a shell, only by a pattern that has the dot

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from kubectl_modelcar.source import FolderSource, Origin, Selection
 from kubectl_modelcar.source.model import CHUNK, MOST
 
 NOBODY = 65534
+TICK = 0.02  # seconds; dates of files change with the kernel's clock, every 10 ms at the latest (CONFIG_HZ=100)
 
 
 @pytest.fixture
@@ -26,6 +28,28 @@ def folder(tmp_path):
     (model / ".git").mkdir()
     (model / ".git" / "config.json").write_bytes(b"{}")
     return model
+
+
+def write_and_date_back(path):
+    """Write as many other bytes, and set the date that it had."""
+    before = path.stat()
+    time.sleep(TICK)
+    path.write_bytes(b"[" * before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def remove(path):
+    time.sleep(TICK)
+    path.unlink()
+
+
+def replace_by_one_as_old(path):
+    """Put another file of the same size and date in its place."""
+    other = path.with_name("other")
+    time.sleep(TICK)
+    other.write_bytes(b"[" * path.stat().st_size)
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
 
 
 def listing(folder, *include):
@@ -132,6 +156,29 @@ class TestLinks:
         link = tmp_path / "link"
         link.symlink_to(folder)
         assert len(listing(link).files) == 2
+
+    @pytest.mark.parametrize("target", ["sub", "..", "/"])
+    def test_to_a_folder(self, folder, target):
+        """Is not followed, and not passed over: its files would be missing."""
+        (folder / "sub" / "more").symlink_to(folder / target)
+        with pytest.raises(IntegrityFailure) as caught:
+            listing(folder)
+        assert (caught.value.message, caught.value.hint) == (
+            f"{folder / 'sub' / 'more'} is a link to the folder {(folder / target).resolve()}",
+            "copy the folder, or leave it out with --exclude sub/more",
+        )
+
+    @pytest.mark.parametrize("exclude", ["sub/more", "sub/more/*", "more", "*more*"])
+    def test_to_a_folder_that_is_left_out(self, folder, exclude):
+        """By its name or its path, or by all that is in it."""
+        (folder / "sub" / "more").symlink_to("/")
+        found = FolderSource(folder).listing(Selection(exclude=(exclude,)))
+        assert [file.path for file in found.files] == ["config.json", "sub/w.safetensors"]
+
+    def test_to_a_hidden_folder(self, folder):
+        """Hidden ones are not looked into, whatever they are."""
+        (folder / ".cache").symlink_to("/")
+        assert len(listing(folder).files) == 2
 
     @pytest.mark.parametrize(
         "target", [pytest.param("nothing", id="dangling"), pytest.param("vocab.txt", id="to itself")]
@@ -259,6 +306,8 @@ class TestReading:
             pytest.param(lambda path: path.write_bytes(b"{ }"), id="longer"),
             pytest.param(lambda path: path.write_bytes(b""), id="shorter"),
             pytest.param(lambda path: os.utime(path, ns=(0, 1)), id="written anew"),
+            pytest.param(write_and_date_back, id="dated back"),
+            pytest.param(replace_by_one_as_old, id="another one, as old and as large"),
         ],
     )
     def test_changed_meanwhile(self, folder, change):
@@ -272,6 +321,20 @@ class TestReading:
             f"{folder / 'config.json'} changed while it was read",
             "let its writer finish, then push again",
         )
+
+    @pytest.mark.parametrize("change", [write_and_date_back, replace_by_one_as_old, remove])
+    def test_changed_while_it_is_open(self, folder, change):
+        """Some of it was read before, and the rest comes as if nothing had been."""
+        path = folder / "config.json"
+        path.write_bytes(bytes(CHUNK + 2))
+        source = FolderSource(folder)
+        (file, _) = source.listing(Selection()).files
+        chunks = source.chunks(file)
+        next(chunks)
+        change(path)
+        with pytest.raises(LocalFailure) as caught:
+            list(chunks)
+        assert caught.value.message == f"{path} changed while it was read"
 
     @pytest.mark.parametrize(
         "read",
@@ -315,10 +378,7 @@ class TestStamp:
         [
             pytest.param(lambda path: path.write_bytes(b"[]"), id="written"),
             pytest.param(lambda path: os.utime(path, ns=(0, 1)), id="touched"),
-            pytest.param(
-                lambda path: (dated := path.stat(), path.write_bytes(b"[]"), os.utime(path, ns=(0, dated.st_mtime_ns))),
-                id="written and dated back",
-            ),
+            pytest.param(write_and_date_back, id="written and dated back"),
             pytest.param(lambda path: path.with_name("other").replace(path), id="replaced"),
         ],
     )

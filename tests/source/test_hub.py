@@ -60,16 +60,16 @@ class TestListing:
         assert listing().origin.licence is None
 
     def test_a_mirror_without_a_history(self, hub, commit):
-        """The date is then that of the repository."""
+        """Tells no date: that of the repository moves on, and would make another image of the same commit."""
         del commit
         hub.faults.append(Fault(path="/commits/", status=404))
-        assert listing().origin.created == "2031-01-01T00:00:00Z"
+        assert listing().origin.created is None
 
     @pytest.mark.parametrize("date", ["yesterday", "2025-06-01", "2025-06-01T12:00:00+02:00", ""])
     def test_a_date_of_another_form(self, hub, date):
         """Is none: no runtime starts an image with it."""
         hub.commit("org/m", FILES, date=date)
-        assert listing().origin.created == "2031-01-01T00:00:00Z"
+        assert listing().origin.created is None
 
     def test_a_mirror_without_sizes(self, hub, commit):
         """Each file is asked for its own."""
@@ -148,6 +148,10 @@ def page(hub):
 
 def no_commit(hub):
     hub.faults.append(Fault(path=LISTING, status=200, body=b'{"id":"org/m"}'))
+
+
+def no_revision(hub):
+    hub.faults.append(Fault(path=LISTING, status=404, headers={"X-Error-Code": "RevisionNotFound"}))
 
 
 def status(code):
@@ -298,6 +302,24 @@ class TestRefusals:
             "check the network and HF_ENDPOINT",
             [],
         )
+
+    @pytest.mark.parametrize(
+        ("prepare", "said"),
+        [
+            pytest.param(page, "{hub} gave an answer that is not the Hub's", id="message"),
+            pytest.param(no_revision, "see {hub}/org/m/commits", id="hint"),
+            pytest.param(status(410), "the Hub answered HTTP 410", id="who it was"),
+        ],
+    )
+    @pytest.mark.usefixtures("commit")
+    def test_a_password_in_the_endpoint(self, hub, monkeypatch, prepare, said):
+        """Is not said, whatever is in it; the place is."""
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url.replace("//", "//me:can@ary@"))
+        prepare(hub)
+        with pytest.raises(ModelcarError) as caught:
+            listing()
+        error = f"{caught.value.message}\n{caught.value.hint}"
+        assert (said.format(hub=hub.url) in error, "ary" in error) == (True, False)
 
     def test_offline(self, hub, commit, monkeypatch):
         """The client's own switch."""

@@ -65,6 +65,42 @@ class TestHub:
         assert caught.value.message == "two revisions were given: v1 and --revision v2"
 
 
+class TestEndpoint:
+    """HF_ENDPOINT, which may hold a password."""
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            pytest.param("http://me:can/ary@127.0.0.1:1", id="a slash in the password"),
+            pytest.param("http://me:1234/ary@127.0.0.1:1", id="a slash after digits"),
+            pytest.param("http://me:can#ary@127.0.0.1:1", id="a hash in the password"),
+            pytest.param("http://me:canary@127.0.0.1:99999", id="a port that none is"),
+            pytest.param("me:canary@127.0.0.1", id="no scheme"),
+            pytest.param("http://", id="no host"),
+            pytest.param("", id="empty"),
+        ],
+    )
+    def test_no_url(self, endpoint, monkeypatch):
+        """Is refused before the Hub's client, which reads it on its import, quotes a part of it."""
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        with pytest.raises(InvalidInput) as caught:
+            open_source("org/m")
+        assert (caught.value.message, caught.value.hint, caught.value.__cause__) == (
+            "HF_ENDPOINT is no URL",
+            "write it as https://HOST[:PORT], with %2F for a slash in a password and so on",
+            None,
+        )
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        ["https://huggingface.co", "http://[::1]:8080", "https://me:pass%2Fword@hub.example/", "http://h/mirror"],
+    )
+    def test_a_url(self, endpoint, monkeypatch):
+        """Is taken, with a password as well."""
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        assert str(open_source("org/m")) == "org/m@main"
+
+
 @pytest.mark.parametrize(
     "text",
     [
