@@ -39,6 +39,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager, suppress
@@ -78,7 +79,7 @@ __all__ = [
 ]
 
 # Exit codes, the same as the command line's.
-NOT_AUTHORISED, REFUSED, NETWORK, INTEGRITY, LOCAL = 3, 4, 5, 6, 7
+USAGE, NOT_AUTHORISED, REFUSED, NETWORK, INTEGRITY, LOCAL = 2, 3, 4, 5, 6, 7
 
 FILES_ANNOTATION = "io.github.kubectl-modelcar.files"  # set by `push`: JSON list of {"path", "size", "sha256"?, ...}
 TITLE = "org.opencontainers.image.title"  # image-spec annotations.md
@@ -97,11 +98,14 @@ DAY = 24 * 60 * 60  # seconds
 MOST_MANIFEST = 4 * MIB  # distribution-spec 1.1, "Pushing Manifests": the size registries must accept
 MOST_PROBLEMS = 100  # of one layer that are told one by one
 SHELLS = ("bin/sh", "usr/bin/sh", "usr/local/bin/sh", "sbin/sh", "usr/sbin/sh")  # where a container's PATH finds it
+MOST_DEPTH = 100  # folders above a file; shutil.rmtree recurses
 MOST_FILES = 100_000  # of one layer; the largest Hub repositories have a few thousand
 IDENTITY_TOKEN = "<token>"  # noqa: S105 (docker's marker for a credential that is an OAuth2 refresh token)
 MOST_CHALLENGE = 16 << 10  # characters; real ones have some hundred
 MOST_TEXT = 1000  # characters of an error that still can be read
+DEFAULT_TAG = "latest"  # what docker, and `push` without a tag, mean
 MARKER = ".complete"
+STOPPED = "the transfer was stopped"
 LOST_AND_FOUND = "lost+found"  # ext4 puts it at the root of every fresh volume
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -226,6 +230,9 @@ class Source(Protocol):
     def blob_size(self, descriptor: Descriptor) -> int | None:
         """Return how many bytes of the blob are there, None where that is not said; raise `PullError` for no blob."""
 
+    def stop(self) -> None:
+        """End what other threads wait for here, at once and for good."""
+
 
 class Watch(Protocol):
     """A watcher of transfers, by layer; calls come from several threads. Amounts are bytes."""
@@ -250,10 +257,11 @@ class _Unwatched:
 class Patience:
     """How long to go on after failures that may pass; times in seconds."""
 
-    attempts: int = 5  # in a row, with less than 1 MiB of progress between them
+    attempts: int = 6  # in a row, with less than `refill` bytes of progress between them
     base: float = 0.5  # full jitter: a random wait up to base * 2**n, at most cap
     cap: float = 30.0
     longest: float = 300.0  # the longest Retry-After that is honoured
+    refill: int = 16 * MIB
 
 
 def _texts(data: object) -> dict[str, str]:
@@ -348,17 +356,13 @@ def survey(source: Source, layers: Sequence[Descriptor], *, jobs: int = 4, watch
 
     What is wrong with a layer is told in its survey; only failures of the network and of the login are raised.
     """
-    transfers, watch = _Transfers(), watch or _Unwatched()
-    with ThreadPoolExecutor(max(1, jobs), "layer") as pool:
-        running = [pool.submit(_survey_layer, source, layer, transfers, watch) for layer in layers]
-        try:
-            for future in as_completed(running):
-                future.result()  # the first failure ends the others
-            return [future.result() for future in running]
-        finally:
-            for future in running:
-                future.cancel()
-            transfers.stop()
+    watching = watch or _Unwatched()
+
+    def look(_place: int, layer: Descriptor, stopped: threading.Event) -> Survey:
+        return _survey_layer(source, layer, stopped, watching)
+
+    found = _together(source, jobs, look, dict(enumerate(layers)))
+    return [found[place] for place in range(len(layers))]
 
 
 def unpack(
@@ -564,6 +568,8 @@ def _place(name: str, *, bare: bool = False) -> str | None:
     if any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in name):
         raise PullError(INTEGRITY, f"the image holds a file with control characters in its name: {name}")
     parts = [part for part in name.split("/") if part not in ("", ".")]
+    if len(parts) > MOST_DEPTH:
+        raise PullError(INTEGRITY, f"the image holds a file more than {MOST_DEPTH} folders deep: {name}")
     if ".." in parts:
         raise PullError(INTEGRITY, f"the image holds a file with '..' in its name: {name}")
     if parts[:1] == ["models"]:
@@ -584,12 +590,21 @@ def _is_below(path: str, folder: str) -> bool:
     return not folder or path == folder or path.startswith(folder + "/")
 
 
+def _above(path: str) -> Iterator[str]:
+    """Yield the path, the folders above it and "" for all."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield ""
+
+
 def _merge(contents: Iterable[_Contents]) -> dict[str, tuple[int, File]]:
     """Apply layers in order: path -> (the layer's place in the order, the file)."""
     merged: dict[str, tuple[int, File]] = {}
     for place, layer in enumerate(contents):
-        for gone in layer.removed:
-            merged = {path: found for path, found in merged.items() if not _is_below(path, gone)}
+        gone = set(layer.removed)
+        if gone:
+            merged = {path: found for path, found in merged.items() if gone.isdisjoint(_above(path))}
         merged.update({file.path: (place, file) for file in layer.files})
     if MARKER in merged:
         raise PullError(INTEGRITY, f"the image holds a model file {MARKER}, which is the name of the puller's own mark")
@@ -667,17 +682,17 @@ class _Surveyor(_Strict):
 _STRICT = _Strict()
 
 
-def _survey_layer(source: Source, layer: Descriptor, transfers: _Transfers, watch: Watch) -> Survey:
+def _survey_layer(source: Source, layer: Descriptor, stopped: threading.Event, watch: Watch) -> Survey:
     label, surveyor, damage = _label(layer, lenient=True), _Surveyor(), ""
     files: list[File] = []
 
     def passed(amount: int) -> None:
-        transfers.check()
+        _go_on(stopped)
         watch.advance(label, amount)
 
     watch.begin(label, layer.size)
     buffer = bytearray(MIB)
-    with transfers.running(_Blob(source, layer, verify=True, passed=passed)) as blob:
+    with closing(_Blob(source, layer, verify=True, passed=passed)) as blob:
         try:
             for entry in _entries(blob, layer, surveyor):
                 if not entry.removes:
@@ -869,12 +884,6 @@ class _Blob(io.RawIOBase):
             message = f"the blob {self._layer.digest} from {self._source} has other bytes: their digest is {digest}"
             raise PullError(INTEGRITY, message)
 
-    def interrupt(self) -> None:
-        """Wake the thread that reads; to be called from another one."""
-        body = self._body
-        if body is not None:
-            body.close()
-
     def _end_body(self) -> None:
         body, self._body = self._body, None
         if body is not None:
@@ -898,6 +907,7 @@ class _Forward:
         self._inner, self._layer, self._skip, self._passed = inner, layer, skip, passed
         self._position = 0
         self._last = b""
+        self._headers = 0  # bytes since the last member; sparse maps have no end of their own
 
     def headers(self) -> Iterator[tarfile.TarInfo]:
         """Yield the members' headers, parsed by the standard library (PAX, GNU long names, base-256 sizes)."""
@@ -905,13 +915,14 @@ class _Forward:
         fileobj = cast("IO[bytes]", self)
         try:
             archive = tarfile.open(fileobj=fileobj, mode="r:", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 (owns nothing)
-            member = archive.next()
+            member = archive.next()  # opening has read it, too
             while member is not None:
                 self._check_size(member)
                 yield member
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
+                self._headers = 0
                 member = archive.next()
-        except (tarfile.TarError, ValueError, OverflowError) as error:
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             raise PullError(INTEGRITY, f"the layer {self._layer.digest} is no readable tar: {error}") from error
         if self._last.strip(b"\0"):
             # tarfile takes a damaged header for the end.
@@ -939,7 +950,8 @@ class _Forward:
         return self._position
 
     def read(self, size: int) -> bytes:
-        if size > MIB:  # a name or PAX record, which tarfile reads whole
+        self._headers += size
+        if self._headers > MIB:  # a name or PAX record, which tarfile reads whole
             raise PullError(INTEGRITY, f"the layer {self._layer.digest} has a tar header of {size} bytes")
         self._last = _read(self.readinto, size)
         return self._last
@@ -975,32 +987,27 @@ class _Plan:
     durable: bool
 
 
-class _Transfers:
-    """The blobs on their way, so that one failure (or ^C) ends the others at once and not at their next timeout."""
+def _together(
+    source: Source, jobs: int, work: Callable[[int, Descriptor, threading.Event], _T], layers: Mapping[int, Descriptor]
+) -> dict[int, _T]:
+    """Return what `work` makes of each layer, several at a time.
 
-    def __init__(self) -> None:
-        self._lock, self._blobs, self._stopped = threading.Lock(), set[_Blob](), False
+    One failure, or ^C, ends the others at once and not at their next timeout: the event is set, the source stopped.
+    """
+    stopped = threading.Event()
+    with ThreadPoolExecutor(max(1, jobs), "layer") as pool, contextlib.ExitStack() as failing:
+        failing.callback(pool.shutdown, wait=False, cancel_futures=True)
+        failing.callback(source.stop)
+        failing.callback(stopped.set)
+        running = {pool.submit(work, place, layer, stopped): place for place, layer in layers.items()}
+        done = {running[future]: future.result() for future in as_completed(running)}
+        failing.pop_all()
+    return done
 
-    @contextmanager
-    def running(self, blob: _Blob) -> Iterator[_Blob]:
-        with self._lock:
-            self._blobs.add(blob)
-        try:
-            with closing(blob):
-                yield blob
-        finally:
-            with self._lock:
-                self._blobs.discard(blob)
 
-    def check(self) -> None:
-        if self._stopped:
-            raise PullError(NETWORK, "the transfer was stopped")
-
-    def stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-            for blob in self._blobs:
-                blob.interrupt()
+def _go_on(stopped: threading.Event) -> None:
+    if stopped.is_set():
+        raise PullError(NETWORK, STOPPED)
 
 
 def _fill(plan: _Plan, work: Path, target: Path) -> list[File]:
@@ -1011,6 +1018,9 @@ def _fill(plan: _Plan, work: Path, target: Path) -> list[File]:
     layers = dict(enumerate(model_layers(plan.manifest)))
     contents = {place: _finished(work, target, place, layer) for place, layer in layers.items()}
     missing = {place: layer for place, layer in layers.items() if contents[place] is None}
+    for place in missing:
+        (work / ".done" / str(place)).unlink(missing_ok=True)  # it says nothing that holds
+    _drop_unfinished(work)  # what a killed run left takes the space of what is to come
     _require_space(work.parent, sum(layer.size for layer in missing.values()))
     for place in layers.keys() - missing.keys():
         plan.watch.begin(_label(layers[place]), layers[place].size)
@@ -1039,29 +1049,22 @@ def _model(source: Source, contents: Sequence[_Contents]) -> dict[str, tuple[int
 
 
 def _unpack_layers(plan: _Plan, work: Path, layers: Mapping[int, Descriptor]) -> dict[int, _Contents]:
-    transfers = _Transfers()
-    with ThreadPoolExecutor(max(1, plan.jobs), "layer") as pool:
-        running = {pool.submit(_unpack_layer, plan, work, n, layer, transfers): n for n, layer in layers.items()}
-        try:
-            return {running[future]: future.result() for future in as_completed(running)}
-        finally:
-            for future in running:
-                future.cancel()
-            transfers.stop()
+    def unpack_one(place: int, layer: Descriptor, stopped: threading.Event) -> _Contents:
+        return _unpack_layer(plan, work, place, layer, stopped)
+
+    return _together(plan.source, plan.jobs, unpack_one, layers)
 
 
-def _unpack_layer(plan: _Plan, work: Path, place: int, layer: Descriptor, transfers: _Transfers) -> _Contents:
+def _unpack_layer(plan: _Plan, work: Path, place: int, layer: Descriptor, stopped: threading.Event) -> _Contents:
     label, folder = _label(layer), work / ".layers" / str(place)
 
     def passed(amount: int) -> None:
-        transfers.check()
+        _go_on(stopped)
         plan.watch.advance(label, amount)
 
     plan.watch.begin(label, layer.size)
-    if folder.exists():  # what a killed run left is not known to be good
-        shutil.rmtree(folder)
     _make_folders(folder)
-    with transfers.running(_Blob(plan.source, layer, verify=True, passed=passed)) as blob:
+    with closing(_Blob(plan.source, layer, verify=True, passed=passed)) as blob:
         contents = _gather(_store(_entries(blob, layer), folder, durable=plan.durable), layer)
         blob.finish()
     listed = listed_files(layer)
@@ -1119,11 +1122,12 @@ def _finished(work: Path, target: Path, place: int, layer: Descriptor) -> _Conte
 
 
 def _drop_unfinished(work: Path) -> None:
-    done = {path.name for path in (work / ".done").iterdir()}
-    for path in (work / ".layers").iterdir():
+    """Remove the layers that are not known to be whole, and `work` itself where none is."""
+    done = {path.name for path in (work / ".done").glob("*")}
+    for path in (work / ".layers").glob("*"):
         if path.name not in done:
             shutil.rmtree(path)
-    if not done:
+    if not done and work.exists():
         shutil.rmtree(work)
 
 
@@ -1295,7 +1299,11 @@ def open_regular(path: Path) -> io.FileIO:
 
 
 class Layout:
-    """An OCI image layout folder (image-spec image-layout.md); the reference "" is its only or first manifest."""
+    """An OCI image layout folder (image-spec image-layout.md).
+
+    The reference "" is what a push without a tag makes, `latest`, else the only image there is, under whatever tags.
+    An index.json that lists the platforms of one image, without tags, is that image's index.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -1304,18 +1312,15 @@ class Layout:
         return f"oci:{self._folder}"
 
     def manifest(self, reference: str) -> tuple[bytes, str]:
-        """Return the manifest that index.json names so; with several and "", index.json itself."""
+        """Return the manifest that index.json names so."""
         if _DIGEST.fullmatch(reference):
             return self._read(self._blob(reference)), ""
         index = self._read(self._folder / "index.json")
         entries = _descriptors(_json(index, f"{self}/index.json").get("manifests"), f"{self}/index.json")
         tags = {entry.annotations[REF_NAME]: entry for entry in entries if REF_NAME in entry.annotations}
-        if not reference and len(entries) > 1:
+        if not reference and not tags and _are_platforms(entries):
             return index, INDEX_TYPES[0]
-        if not entries or (reference and reference not in tags):
-            hint = f"its tags are {', '.join(sorted(tags))}" if tags else "it has no tags"
-            raise PullError(REFUSED, f"there is no {reference or 'manifest'} in {self}", hint)
-        entry = tags[reference] if reference else entries[0]
+        entry = self._entry(reference, entries, tags)
         raw = self._read(self._blob(entry.digest))
         if "sha256:" + hashlib.sha256(raw).hexdigest() != entry.digest:
             raise PullError(INTEGRITY, f"the manifest {entry.digest} in {self} has other bytes")
@@ -1343,6 +1348,21 @@ class Layout:
         except OSError as error:
             raise PullError(LOCAL, f"reading {path}: {error.strerror}", "is the layout complete?") from error
 
+    def stop(self) -> None:
+        """Do nothing: a file is never waited for."""
+
+    def _entry(self, tag: str, entries: Sequence[Descriptor], tags: Mapping[str, Descriptor]) -> Descriptor:
+        hint = f"its tags are {', '.join(sorted(tags))}" if tags else "it has no tags"
+        if tag in tags:
+            return tags[tag]
+        if tag or not entries:
+            raise PullError(REFUSED, f"there is no {tag or 'manifest'} in {self}", hint)
+        digests = {entry.digest for entry in entries}
+        if DEFAULT_TAG not in tags and len(digests) > 1:
+            hint = f"say which: {hint}" if tags else "name one by its digest: oci:FOLDER@sha256:..."
+            raise PullError(USAGE, f"{self} holds {len(digests)} images", hint)
+        return tags.get(DEFAULT_TAG, entries[0])
+
     def _blob(self, digest: str) -> Path:
         return self._folder / "blobs" / "sha256" / _hex(digest)
 
@@ -1352,6 +1372,12 @@ class Layout:
                 return file.read(MOST_MANIFEST + 1)
         except OSError as error:
             raise PullError(REFUSED, f"{self} is no OCI image layout: {path.name}: {error.strerror}") from error
+
+
+def _are_platforms(entries: Sequence[Descriptor]) -> bool:
+    """Tell whether several manifests are one image's: each for a platform of its own."""
+    platforms = {_platform(entry) for entry in entries} - {""}
+    return 1 < len(entries) == len(platforms)
 
 
 # ---------------------------------------------------------------- sources: a registry
@@ -1374,12 +1400,12 @@ class Registry:
         if not _REPOSITORY.fullmatch(repository):
             raise PullError(REFUSED, f"{repository!r} is no name of a repository", "names are lower case: ORG/NAME")
         self._origin = _origin(origin_url)
-        self._repository, self._timeout = repository, timeout
+        self._repository, self.timeout = repository, timeout
         self.url = urllib.parse.urlsplit(origin_url)._replace(path="", query="", fragment="").geturl()
-        self.patience = patience or Patience()
+        self.session = Session(patience)
         self.scope = f"repository:{repository}:pull"
-        self.authenticator = Authenticator(origin_url, credential, context=context, patience=self.patience)
-        self._http = _Http(context, timeout)
+        self.authenticator = Authenticator(origin_url, credential, context=context, session=self.session)
+        self._http = _Http(context, timeout, self.session)
 
     def __str__(self) -> str:
         return f"{urllib.parse.urlsplit(self.url).netloc}/{self._repository}"
@@ -1391,30 +1417,43 @@ class Registry:
         what = f"reading the manifest {reference} from {self}"
 
         def read() -> tuple[bytes, str]:
-            with closing(self._get(f"manifests/{reference}", what, accept=MANIFEST_TYPES + INDEX_TYPES)) as answer:
+            accept = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
+            with closing(self._get(f"manifests/{reference}", what, headers=accept)) as answer:
                 return answer.read(MOST_MANIFEST + 1), answer.headers.get("Content-Type", "")
 
-        return _persist(self.patience, what, read)
+        return _persist(self.session, what, read)
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
         """Return the blob's bytes from `offset` on; a cut transfer goes on where it was cut."""
-        return _Download(self, descriptor, offset, self._timeout)
+        return _Download(self, descriptor, offset)
 
     def blob_size(self, descriptor: Descriptor) -> int | None:
         """Return how many bytes the registry has of the blob, None where it does not say; 404 raises `PullError`."""
-        what = f"looking for the blob {descriptor.digest} in {self}"
+        what, path = f"looking for the blob {descriptor.digest} in {self}", f"blobs/{descriptor.digest}"
 
         def ask() -> int | None:
-            with closing(self._get(f"blobs/{descriptor.digest}", what, method="HEAD")) as answer:
-                length = answer.headers.get("Content-Length", "")
-                return int(length) if re.fullmatch("[0-9]{1,19}", length) else None
+            with closing(self._get(path, what, method="HEAD", good=(http.client.OK, *NO_HEAD))) as answer:
+                if answer.status == http.client.OK:
+                    return _number(answer.headers.get("Content-Length", ""))
+            with closing(self._get(path, what, headers={"Range": "bytes=0-0"}, good=ANY_RANGE)) as answer:
+                if answer.status == http.client.OK:
+                    return answer.length
+                return _number(answer.headers.get("Content-Range", "").rpartition("/")[2])  # RFC 9110, 14.4
 
-        return _persist(self.patience, what, ask)
+        return _persist(self.session, what, ask)
 
-    def blob(self, descriptor: Descriptor, offset: int) -> _Answer:
-        """Ask once for the blob's bytes from `offset` on, and check that the answer is about those."""
+    def stop(self) -> None:
+        """End all requests under way, and all waits, at once; whoever goes on gets `PullError`."""
+        self.session.stop()
+
+    def blob(self, descriptor: Descriptor, offset: int, opened: Callable[[_Exchange], None]) -> _Answer:
+        """Ask once for the blob's bytes from `offset` on, and check that the answer is about those.
+
+        `opened` hears of each connection before its answer is waited for.
+        """
         what = f"reading the blob {descriptor.digest} from {self}"
-        answer = self._get(f"blobs/{descriptor.digest}", what, offset=offset)
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        answer = self._get(f"blobs/{descriptor.digest}", what, headers=headers, opened=opened)
         try:
             _start_at(answer, descriptor, offset, what)
         except (PullError, _TransientError):
@@ -1422,33 +1461,46 @@ class Registry:
             raise
         return answer
 
-    def _get(
-        self, path: str, what: str, *, accept: Sequence[str] = (), offset: int = 0, method: str = "GET"
+    def _get(  # noqa: PLR0913 (what requests differ in)
+        self,
+        path: str,
+        what: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        good: Sequence[int] = (http.client.OK, http.client.PARTIAL_CONTENT),
+        opened: Callable[[_Exchange], None] | None = None,
     ) -> _Answer:
-        """Return a successful answer, after one challenge at most."""
-        headers = {"Accept": ", ".join(accept) or "*/*"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
+        """Return an answer with a `good` status, after one challenge at most."""
         url = f"{self.url}/v2/{self._repository}/{path}"
+
+        def send(authorization: str | None) -> _Answer:
+            with _doing(what):
+                return self._follow(method, url, {"Accept": "*/*", **(headers or {})}, authorization, opened)
+
         authorization = self.authenticator.header(self.scope)
-        with _doing(what):
-            answer = self._follow(method, url, headers, authorization)
+        answer = send(authorization)
         if answer.status == http.client.UNAUTHORIZED and answer.origin == self._origin:
             challenge = ", ".join(answer.headers.get_all("WWW-Authenticate") or [])
             answer.close()
-            authorization = self.authenticator.answer(challenge, self.scope, rejected=authorization)
-            with _doing(what):
-                answer = self._follow(method, url, headers, authorization)
-        if answer.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
+            answer = send(self.authenticator.answer(challenge, self.scope, rejected=authorization))
+        if answer.status not in good:
             with closing(answer):
                 _refuse(answer, what)
         return answer
 
-    def _follow(self, method: str, url: str, headers: Mapping[str, str], authorization: str | None) -> _Answer:
+    def _follow(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str | None,
+        opened: Callable[[_Exchange], None] | None,
+    ) -> _Answer:
         """Follow redirects by hand: to storage of another origin goes no Authorization, and nothing leaves TLS."""
         for _ in range(MOST_REDIRECTS + 1):
             own = {"Authorization": authorization} if authorization and _origin(url) == self._origin else {}
-            answer = self._http.send(method, url, {**headers, **own})
+            answer = self._http.send(method, url, {**headers, **own}, opened=opened)
             if answer.status not in REDIRECTS:
                 return answer
             answer.close()
@@ -1467,61 +1519,94 @@ class Registry:
 
 
 class _Download:
-    """A blob's bytes from one offset to its end, over as many requests as that takes."""
+    """A blob's bytes from one offset to its end, over as many requests as that takes.
 
-    def __init__(self, registry: Registry, descriptor: Descriptor, offset: int, timeout: float) -> None:
-        self._registry, self._descriptor, self._timeout = registry, descriptor, timeout
-        self._position = self._safe = offset
-        self._attempts = _Attempts(registry.patience, f"reading the blob {descriptor.digest} from {registry}")
+    One thread reads; `close` may come from another one, and then that thread closes the connection: it is using it.
+    """
+
+    def __init__(self, registry: Registry, descriptor: Descriptor, offset: int) -> None:
+        self._registry, self._descriptor, self._position = registry, descriptor, offset
+        what = f"reading the blob {descriptor.digest} from {registry}"
+        self._attempts = _Attempts(registry.session, what)
         self._answer: _Answer | None = None
-        self._closed = threading.Event()
+        self._lock = threading.Lock()  # of the three that follow
+        self._exchange: _Exchange | None = None
+        self._closed = self._reading = False
         self._waited, self._came = 0.0, 0
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer` from its start; fewer bytes than it holds may come, 0 only at the blob's end."""
-        view = buffer[: self._descriptor.size - self._position]
+        with self._lock:
+            self._reading = True
+        try:
+            return self._persist(buffer[: self._descriptor.size - self._position])
+        finally:
+            with self._lock:
+                self._reading, closed = False, self._closed
+            if closed:
+                self._drop()
+
+    def close(self) -> None:
+        """End the transfer, also while another thread waits in `readinto`."""
+        with self._lock:
+            self._closed, reading, exchange = True, self._reading, self._exchange
+        self._registry.session.wake()
+        if not reading:
+            self._drop()
+        elif exchange:
+            exchange.interrupt()
+
+    def _persist(self, view: memoryview) -> int:
         while view:
-            if self._closed.is_set():
-                raise PullError(NETWORK, "the transfer was stopped")
             try:
                 return self._receive(view)
             except _TransientError as error:
                 self._drop()
-                self._closed.wait(self._attempts.next_wait(error))
+                delay = self._attempts.next_wait(error)
+            self._registry.session.wait(delay, self._is_closed)
         return 0
 
-    def close(self) -> None:
-        """End the transfer, also while another thread waits in `readinto`."""
-        self._closed.set()
-        self._drop()
-
     def _receive(self, view: memoryview) -> int:
-        answer = self._answer or self._registry.blob(self._descriptor, self._position)
-        self._answer = answer  # `close` in another thread forgets it at any time
+        if self._is_closed():
+            raise PullError(NETWORK, STOPPED)
+        if self._answer is None:
+            self._registry.session.wait(unwanted=self._is_closed)
+            self._answer = self._registry.blob(self._descriptor, self._position, self._opened)
         started = time.monotonic()
-        count = answer.readinto(view)
+        count = self._answer.readinto(view)
         if not count:
-            raise _TransientError(f"{answer.host} ended the transfer after {self._position} bytes")
+            raise _TransientError(f"{self._answer.host} ended the transfer after {self._position} bytes")
         self._guard_pace(count, time.monotonic() - started)
         self._position += count
-        if self._position - self._safe >= MIB:
-            self._safe = self._position
-            self._attempts.progressed()
+        self._attempts.progressed(count)
         return count
+
+    def _is_closed(self) -> bool:
+        return self._closed
+
+    def _opened(self, exchange: _Exchange) -> None:
+        with self._lock:
+            self._exchange, closed = exchange, self._closed
+        if closed:
+            raise PullError(NETWORK, STOPPED)
 
     def _guard_pace(self, count: int, waited: float) -> None:
         """Count a trickle as a stall: the socket's own timeout starts anew with every byte."""
         self._waited, self._came = self._waited + waited, self._came + count
-        if self._waited > self._timeout:
+        if self._waited > self._registry.timeout:
             trickle = self._came < SLOWEST * self._waited
             self._waited, self._came = 0.0, 0
             if trickle:
                 raise _TransientError(f"less than {SLOWEST} bytes a second came")
 
     def _drop(self) -> None:
-        answer, self._answer = self._answer, None
+        answer, self._answer, self._exchange = self._answer, None, None
         if answer is not None:
             answer.close()
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch("[0-9]{1,19}", text) else None
 
 
 def _start_at(answer: _Answer, descriptor: Descriptor, offset: int, what: str) -> None:
@@ -1543,7 +1628,9 @@ def _refuse(answer: _Answer, what: str) -> NoReturn:
     """Raise what a failed answer means: try again, or say who refused what."""
     status, host = answer.status, answer.host
     if status in TRANSIENT:
-        raise _TransientError(f"{host} answered {status} {answer.reason}", _retry_after(answer.headers))
+        wait = _retry_after(answer.headers)
+        busy = wait is not None or status == http.client.TOO_MANY_REQUESTS
+        raise _TransientError(f"{host} answered {status} {answer.reason}", wait, busy=busy)
     detail = _detail(answer)
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         said = "does not accept the credentials" if status == http.client.UNAUTHORIZED else "denies access"
@@ -1585,62 +1672,140 @@ CONNECT_TIMEOUT = 10.0
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 TRANSIENT = (408, 425, 429, 499, 500, 502, 503, 504, 522)
+NO_HEAD = (405, 501)  # what proxies and storages that do not know it say to a HEAD
+ANY_RANGE = (200, 206, 416)  # what answers a range; of an empty blob there is none
 SLOWEST = 1024  # bytes a second; below that a transfer counts as stalled
 
 
 class _TransientError(Exception):
-    """A failure that may pass, and how many seconds the server asks to wait."""
+    """A failure that may pass, and how many seconds the server asks to wait; a `busy` one asks everybody to."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, busy: bool = False) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.busy = retry_after, busy
+
+
+class Session:
+    """What all requests to one registry share: when it may be asked again, and an end to everything."""
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self.patience = patience or Patience()
+        self._changed = threading.Condition()
+        self._not_before, self._stopped = 0.0, False  # time.monotonic()
+        self._exchanges: weakref.WeakSet[_Exchange] = weakref.WeakSet()
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody ask for so long."""
+        with self._changed:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    def wait(self, seconds: float = 0.0, unwanted: Callable[[], bool] = lambda: False) -> None:
+        """Wait for so long, and until the registry may be asked.
+
+        Raises `PullError` as soon as everything is stopped, or after `wake` when that is `unwanted`.
+        """
+        until = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                if self._stopped or unwanted():
+                    raise PullError(NETWORK, STOPPED)
+                left = max(until, self._not_before) - time.monotonic()
+                if left <= 0:
+                    return
+                self._changed.wait(left)
+
+    def wake(self) -> None:
+        """Let those who wait look whether they still want to."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def opened(self, exchange: _Exchange) -> None:
+        """Hear of a connection that is to be used."""
+        with self._changed:
+            if self._stopped:
+                raise PullError(NETWORK, STOPPED)
+            self._exchanges.add(exchange)
+
+    def stop(self) -> None:
+        """End all requests under way, and all waits, for good."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+            exchanges = list(self._exchanges)
+        for exchange in exchanges:
+            exchange.interrupt()
 
 
 class _Attempts:
-    """How often something failed in a row."""
+    """How often one piece of work failed in a row."""
 
-    def __init__(self, patience: Patience, what: str) -> None:
-        self._patience, self._what, self._failed = patience, what, 0
+    def __init__(self, session: Session, what: str) -> None:
+        self._session, self._what = session, what
+        self._failed = self._progress = 0
 
-    def progressed(self) -> None:
-        self._failed = 0
+    def progressed(self, amount: int) -> None:
+        """Hear of `amount` bytes that came; enough of them, and all attempts are left again."""
+        self._progress += amount
+        if self._progress >= self._session.patience.refill:
+            self._failed = self._progress = 0
 
     def next_wait(self, error: _TransientError) -> float:
-        """Return how many seconds to wait before the next attempt; raise `PullError` when it is enough."""
+        """Return how many seconds to wait before the next attempt, and hold everybody back when the registry is busy.
+
+        Raises `PullError` when it was the last attempt.
+        """
+        patience = self._session.patience
         self._failed += 1
         asked = error.retry_after
-        if asked is not None and asked > self._patience.longest:
+        if asked is not None and asked > patience.longest:
             message = f"{self._what}: {error} and asks to wait {asked:.0f} s"
             raise PullError(NETWORK, message, "try again later", asked) from error
-        if self._failed >= self._patience.attempts:
+        if self._failed >= patience.attempts:
             message = f"{self._what}: {error}" + (f", {self._failed} times in a row" if self._failed > 1 else "")
             hint = "check the network and the registry, then try again"
             raise PullError(NETWORK, message, hint, asked or 0.0) from error
-        limit = min(self._patience.cap, self._patience.base * 2 ** (self._failed - 1))
-        return asked if asked is not None else random.SystemRandom().uniform(0, limit)
+        limit = min(patience.cap, patience.base * 2 ** (self._failed - 1))
+        delay = asked if asked is not None else random.SystemRandom().uniform(0, limit)
+        if error.busy:
+            self._session.hold(delay)
+        return delay
 
 
-def _persist(patience: Patience, what: str, attempt: Callable[[], _T]) -> _T:
-    """Return what `attempt` returns, after as many attempts as that takes and `patience` allows."""
-    attempts = _Attempts(patience, what)
+def _persist(session: Session, what: str, attempt: Callable[[], _T]) -> _T:
+    """Return what `attempt` returns, after as many attempts as that takes and the session's patience allows."""
+    attempts = _Attempts(session, what)
+    session.wait()
     while True:
         try:
             return attempt()
         except _TransientError as error:
             delay = attempts.next_wait(error)
-        time.sleep(delay)
+        session.wait(delay)
+
+
+class _Exchange:
+    """A connection that one request has to itself, from before its answer is waited for."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self.connection = connection
+        self._socket = connection.sock  # the connection forgets it when the server says that this was the last answer
+
+    def interrupt(self) -> None:
+        """Wake the thread that waits; to be called from another one. The connection is that thread's to close."""
+        with suppress(OSError):
+            # Not SSLSocket's own: it forgets TLS first, and the waiting thread would take what comes for plain text.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Answer:
     """A response whose body has not been read, with the connection that is its own."""
 
-    def __init__(self, url: str, connection: http.client.HTTPConnection) -> None:
-        self._socket = connection.sock  # the connection forgets it when the server says that this was the last answer
-        response = connection.getresponse()
+    def __init__(self, url: str, exchange: _Exchange) -> None:
+        response = exchange.connection.getresponse()
         self.origin, self.host = _origin(url), urllib.parse.urlsplit(url).netloc
         self.status, self.reason, self.headers = response.status, response.reason, response.headers
         self.length = response.length
-        self._connection, self._response = connection, response
+        self._exchange, self._response = exchange, response
 
     def readinto(self, buffer: memoryview) -> int:
         """Return after what one call to the socket brings: a trickle must not hide behind a large buffer."""
@@ -1667,20 +1832,26 @@ class _Answer:
             amount -= count
 
     def close(self) -> None:
-        with suppress(OSError, AttributeError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads; close alone does not
         self._response.close()
-        self._connection.close()
+        self._exchange.connection.close()
 
 
 class _Http:
     """Single requests, each on a connection of its own, through the proxy that the environment names."""
 
-    def __init__(self, context: ssl.SSLContext | None, timeout: float) -> None:
-        self._context, self._timeout = context, timeout
+    def __init__(self, context: ssl.SSLContext | None, timeout: float, session: Session | None = None) -> None:
+        self._context, self._timeout, self._session = context, timeout, session or Session()
         self._answered = False
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> _Answer:
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        opened: Callable[[_Exchange], None] | None = None,
+    ) -> _Answer:
         """Return the answer, whatever its status; raise `_TransientError` or `PullError` when there is none."""
         scheme, host, port = _origin(url)
         path = urllib.parse.urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
@@ -1696,9 +1867,13 @@ class _Http:
             with _translating(_host(url), connecting=True, answered=self._answered):
                 connection.connect()
                 connection.sock.settimeout(self._timeout)
+            exchange = _Exchange(connection)
+            self._session.opened(exchange)
+            if opened:
+                opened(exchange)
             with _translating(host):
                 connection.request(method, path, body, sent)
-                answer = _Answer(url, connection)
+                answer = _Answer(url, exchange)
         except (PullError, _TransientError):
             connection.close()
             raise
@@ -1783,7 +1958,7 @@ def _doing(what: str) -> Iterator[None]:
     except PullError as error:
         if error.exit_code != NETWORK:
             raise
-        raise PullError(NETWORK, f"{what}: {error.message}", error.hint) from error
+        raise PullError(NETWORK, f"{what}: {error.message}", error.hint, error.passes) from error
 
 
 @contextmanager
@@ -1835,7 +2010,7 @@ class _Token:
 class Authenticator:
     """Answers the challenges of one origin, with Basic or Bearer, and remembers the answers. Safe for threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (a registry gives its session, others their patience)
         self,
         origin_url: str,
         credential: Credential | None,
@@ -1843,11 +2018,12 @@ class Authenticator:
         context: ssl.SSLContext | None = None,
         timeout: float = 30.0,
         patience: Patience | None = None,
+        session: Session | None = None,
     ) -> None:
         self._origin, self._host = _origin(origin_url), urllib.parse.urlsplit(origin_url).netloc
         self._credential = credential
-        self._patience = patience or Patience()
-        self._http = _Http(context, timeout)
+        self._session = session or Session(patience)
+        self._http = _Http(context, timeout, self._session)
         self._lock = threading.Lock()
         self._basic: str | None = None
         self._tokens: tuple[_Token, ...] = ()
@@ -1943,7 +2119,7 @@ class Authenticator:
                     _refuse(answer, what)
                 return _json(answer.read(MIB), f"the answer of {host}")
 
-        return _persist(self._patience, what, read)
+        return _persist(self._session, what, read)
 
     def _check_realm(self, realm: str) -> None:
         """Refuse realms that would take the password out of TLS or to a neighbour (oras-go GHSA-xf85-363p-868w)."""
@@ -2024,6 +2200,7 @@ def _scopes(text: str) -> dict[str, frozenset[str]]:
 
 
 HINTS = {
+    USAGE: "check the name of the image",
     NOT_AUTHORISED: "check the pull Secret",
     REFUSED: "check the name of the image, and that it is one of a model",
     NETWORK: "check the network and the registry, then try again",
@@ -2055,8 +2232,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _terminated(_number: int, _frame: object) -> NoReturn:
-    _say("terminated; layers that were verified are kept")
-    sys.exit(143)
+    """End at once, whatever other threads wait for: what is left on the volume is what a kill leaves."""
+    os.write(2, b"puller: terminated; layers that were verified are kept\n")  # `sys.stderr` may be in use
+    os._exit(143)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -2112,7 +2290,7 @@ def _parse(text: str) -> tuple[str, str, str]:
     good = not digest or _DIGEST.fullmatch(digest)
     if not good or not _REPOSITORY.fullmatch(repository) or not re.fullmatch(r"[A-Za-z0-9.\-\[\]:]+", head):
         raise PullError(REFUSED, f"{text!r} is no image reference", "it looks like HOST/REPO@sha256:...")
-    return head, repository, digest or tag or "latest"
+    return head, repository, digest or tag or DEFAULT_TAG
 
 
 def _credential(folder: Path, host: str, repository: str) -> Credential | None:

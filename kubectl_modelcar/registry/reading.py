@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,6 @@ from kubectl_modelcar.errors import (
     NotFoundOrRefused,
 )
 from kubectl_modelcar.image import (
-    DEFAULT_TAG,
     ImageReference,
     LayoutReference,
     Location,
@@ -99,6 +98,10 @@ class OpenImage:
         with our_errors():
             return self.source.blob_size(blob)
 
+    def stop(self) -> None:
+        """End at once, and for good, what other threads wait for."""
+        self.source.stop()
+
     def survey(
         self, layers: "Sequence[puller.Descriptor]", *, jobs: int, progress: Progress
     ) -> "Sequence[puller.Survey]":
@@ -149,7 +152,7 @@ def open_images(location: Location, access: RegistryAccess) -> StoredImages:
     if isinstance(location, LayoutReference):
         layout = puller.Layout(location.folder)
         with our_errors():
-            return StoredImages(location, *_in_layout(layout, location, puller.entries_of), layout)
+            return StoredImages(location, *puller.entries_of(layout, location.target), layout)
     (digest, media_type, entries), registry, _ = _reach(
         location, access, lambda source: puller.entries_of(source, location.target)
     )
@@ -168,19 +171,9 @@ def open_image(location: Location, access: RegistryAccess, *, platform: str = "l
     if isinstance(location, LayoutReference):
         layout = puller.Layout(location.folder)
         with our_errors():
-            return OpenImage(location, _in_layout(layout, location, resolve), layout)
+            return OpenImage(location, resolve(layout, location.target), layout)
     manifest, registry, needs_credentials = _reach(location, access, lambda source: resolve(source, location.target))
     return OpenImage(location, manifest, registry, needs_credentials)
-
-
-def _in_layout(
-    layout: "puller.Layout", location: LayoutReference, read: "Callable[[puller.Source, str], _Found]"
-) -> _Found:
-    """Return the tagged image; without a tag the one that a push without a tag makes, else the only one there is."""
-    if location.tag is None and location.digest is None:
-        with suppress(puller.PullError):
-            return read(layout, DEFAULT_TAG)
-    return read(layout, location.target)
 
 
 def _reach(
@@ -215,7 +208,7 @@ def _read(
             patience=patience,
         )
         found = read(registry)
-    registry.patience = puller.Patience()  # what is read from now on is worth several attempts
+    registry.session.patience = puller.Patience()  # what is read from now on is worth several attempts
     return found, registry, credential is not None
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import (
     IntegrityFailure,
+    InvalidInput,
     LocalFailure,
     ModelcarError,
     NetworkGaveUp,
@@ -14,6 +15,7 @@ from kubectl_modelcar.errors import (
 )
 
 _HINTS = {
+    InvalidInput: "say which image is meant: oci:FOLDER:TAG",
     NotAuthorised: "log in to the registry, or use --authfile FILE",
     NotFoundOrRefused: "check the name: IMAGE is HOST/REPO[:TAG] or oci:FOLDER[:TAG]",
     NetworkGaveUp: "check the network, then try again",

@@ -120,3 +120,6 @@ class MemorySource:
         if descriptor.digest not in self._blobs:
             raise puller.PullError(puller.REFUSED, f"there is no {descriptor.digest}")
         return io.BytesIO(self._blobs[descriptor.digest][offset:])
+
+    def stop(self) -> None:
+        """Nothing waits."""

@@ -7,7 +7,7 @@ import pytest
 
 from kubectl_modelcar.chart import puller
 from tests.fakes.registry import digest_of
-from tests.puller.images import INDEX, MANIFEST, REPOSITORY, index, manifest, ours, put, put_layout
+from tests.puller.images import INDEX, MANIFEST, REPOSITORY, index, manifest, ours, put
 
 MODEL = manifest(ours({"config.json": b"{}"}))
 ARM = manifest(ours({"config.json": b"{ }"}))
@@ -171,69 +171,6 @@ class TestDocumentsThatLie:
         registry.add_manifest(REPOSITORY, raw, MANIFEST, "v1")
         found = puller.resolve(source(), "v1")
         assert (found.annotations, found.layers[0].annotations) == ({"b": "2"}, {})
-
-
-class TestLayout:
-    """An image in a folder."""
-
-    def test_the_only_image_needs_no_name(self, tmp_path):
-        """As `push` writes it."""
-        layout = puller.Layout(put_layout(tmp_path, ("v1", (ours({"config.json": b"{}"}),))))
-        assert puller.resolve(layout, "").digest == digest_of(MODEL)
-
-    def test_a_tag_names_an_image(self, tmp_path):
-        """The index says which."""
-        images = (("v1", (ours({"a": b""}),)), ("v2", (ours({"config.json": b"{}"}),)))
-        assert puller.resolve(puller.Layout(put_layout(tmp_path, *images)), "v2").digest == digest_of(MODEL)
-
-    def test_a_digest_names_an_image(self, tmp_path):
-        """It is the file's name."""
-        layout = puller.Layout(put_layout(tmp_path, (None, (ours({"config.json": b"{}"}),))))
-        assert puller.resolve(layout, digest_of(MODEL)).digest == digest_of(MODEL)
-
-    def test_the_first_of_several_is_taken(self, tmp_path):
-        """Where no platform decides."""
-        images = ((None, (ours({"config.json": b"{}"}),)), (None, (ours({"a": b""}),)))
-        assert puller.resolve(puller.Layout(put_layout(tmp_path, *images)), "").digest == digest_of(MODEL)
-
-    def test_an_unknown_tag_is_refused(self, tmp_path):
-        """The hint says which there are."""
-        layout = puller.Layout(put_layout(tmp_path, ("v1", ()), ("v0", ())))
-        with pytest.raises(puller.PullError) as caught:
-            puller.resolve(layout, "v3")
-        said = (caught.value.message, caught.value.hint, caught.value.exit_code)
-        assert said == (f"there is no v3 in oci:{tmp_path}", "its tags are v0, v1", 4)
-
-    def test_an_empty_layout_is_refused(self, tmp_path):
-        """It has no image at all."""
-        with pytest.raises(puller.PullError, match="there is no manifest in oci:"):
-            puller.resolve(puller.Layout(put_layout(tmp_path)), "")
-
-    def test_a_folder_that_is_no_layout_is_refused(self, tmp_path):
-        """The error names the folder and what is missing."""
-        with pytest.raises(puller.PullError) as caught:
-            puller.resolve(puller.Layout(tmp_path), "")
-        message = f"oci:{tmp_path} is no OCI image layout: index.json: No such file or directory"
-        assert (caught.value.message, caught.value.exit_code) == (message, 4)
-
-    def test_a_damaged_manifest_is_refused(self, tmp_path):
-        """Its name is its digest."""
-        layout = put_layout(tmp_path, ("v1", (ours({"config.json": b"{}"}),)))
-        (layout / "blobs/sha256" / digest_of(MODEL)[7:]).write_bytes(ARM)
-        with pytest.raises(puller.PullError, match="has other bytes"):
-            puller.resolve(puller.Layout(layout), "v1")
-
-    def test_a_missing_blob_is_named(self, tmp_path):
-        """A copy may have been cut."""
-        layer = ours({"config.json": b"{}"})
-        layout = put_layout(tmp_path / "layout", ("v1", (layer,)))
-        blob = layout / "blobs/sha256" / digest_of(layer.data)[7:]
-        blob.unlink()
-        source = puller.Layout(layout)
-        with pytest.raises(puller.PullError) as caught:
-            puller.unpack(source, puller.resolve(source, ""), tmp_path / "model")
-        said = (caught.value.message, caught.value.hint, caught.value.exit_code)
-        assert said == (f"reading {blob}: No such file or directory", "is the layout complete?", 7)
 
 
 class TestValues:

@@ -93,7 +93,7 @@ class TestTheWay:
         assert (caught.value.exit_code, files(tmp_path)) == (6, {".lock": b""} if to == "volume" else {})
 
     def test_p6_a_stall_ends_at_the_idle_limit_and_goes_on(self, registry, source, tmp_path):
-        """Silence longer than the limit is a cut; one that never ends is exit code 5 after five of them."""
+        """Silence longer than the limit is a cut; one that never ends is exit code 5 after six of them."""
         digest = put(registry, LAYER)
         registry.faults.append(Fault(path=BLOB, stall_after=1000))
         started = time.monotonic()
@@ -102,7 +102,7 @@ class TestTheWay:
         registry.faults.append(Fault(path=BLOB, stall_after=0, times=-1))
         with pytest.raises(puller.PullError) as caught:
             puller.pull(source(timeout=0.1), digest, tmp_path / "for ever")
-        assert ("5 times in a row" in caught.value.message, caught.value.exit_code) == (True, 5)
+        assert ("6 times in a row" in caught.value.message, caught.value.exit_code) == (True, 5)
 
 
 class TestKilled:

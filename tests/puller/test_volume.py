@@ -14,12 +14,9 @@ import pytest
 
 from kubectl_modelcar.chart import puller
 from tests.fakes.registry import Fault, digest_of
-from tests.puller.images import INDEX, REPOSITORY, index, manifest, ours, put, tree
+from tests.puller.images import INDEX, REPOSITORY, index, manifest, ours, put
+from tests.puller.volumes import CONFIG, FIRST, MODEL, SECOND, blobs, model
 
-CONFIG = ours({"config.json": b"{}"})
-FIRST = ours({"a.safetensors": b"a" * (2 << 20)})
-SECOND = ours({"sub/b.safetensors": b"b" * (2 << 20)})
-MODEL = {"config.json": b"{}", "a.safetensors": b"a" * (2 << 20), "sub/b.safetensors": b"b" * (2 << 20)}
 PULLER = Path(puller.__file__)
 
 
@@ -27,17 +24,6 @@ PULLER = Path(puller.__file__)
 def image(registry) -> str:
     """Put a model of three layers into the registry; return its digest."""
     return put(registry, CONFIG, FIRST, SECOND)
-
-
-def blobs(registry) -> list[str]:
-    """Return which blobs were asked for, by layer."""
-    names = {digest_of(layer.data): name for layer, name in ((CONFIG, "config"), (FIRST, "first"), (SECOND, "second"))}
-    return sorted(names[request.path.rpartition("/")[2]] for request in registry.requests(path="/blobs/"))
-
-
-def model(folder: Path) -> dict[str, bytes]:
-    """Return a model's files, without the puller's mark."""
-    return {path: data for path, data in tree(folder).items() if path != ".complete"}
 
 
 class Events:
@@ -262,6 +248,20 @@ class TestLocalFailures:
         monkeypatch.setattr(os, "statvfs", lambda _: Space(3, 1 << 20))
         assert model(puller.pull(source(), image, tmp_path)) == MODEL
 
+    def test_what_a_killed_pull_left_makes_room(self, image, source, tmp_path, monkeypatch):
+        """Half a layer takes the space that the whole one needs; a volume has room for one copy."""
+        half = tmp_path / f".partial-{image[7:]}" / ".layers" / "1"
+        half.mkdir(parents=True)
+        (half / "a.safetensors").write_bytes(b"a" * (1 << 20))
+        capacity = sum(len(layer.data) for layer in (CONFIG, FIRST, SECOND)) * 102 // 100
+
+        def statvfs(_):
+            taken = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+            return Space(capacity - taken, 1)
+
+        monkeypatch.setattr(os, "statvfs", statvfs)
+        assert model(puller.pull(source(), image, tmp_path, jobs=1)) == MODEL
+
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO], ids=["full", "quota", "broken"])
     def test_a_write_that_fails_names_the_file(self, image, source, tmp_path, monkeypatch, code):
         """A volume may fill up under a pull."""
@@ -296,73 +296,3 @@ class TestLocalFailures:
             puller.pull(source(), image, tmp_path / "volume")
         assert caught.value.message == f"writing to {tmp_path / 'volume'}: Permission denied"
         assert ("fsGroup" in caught.value.hint, caught.value.exit_code) == (True, 7)
-
-
-class TestUnpack:
-    """To a folder of the user's own."""
-
-    def test_a_new_folder_holds_the_model_alone(self, image, source, tmp_path):
-        """No marks, no hidden files; the files come back, sorted."""
-        files = puller.unpack(source(), puller.resolve(source(), image), tmp_path / "new/model")
-        assert tree(tmp_path / "new/model") == MODEL
-        assert [file.path for file in files] == sorted(MODEL)
-
-    def test_a_fresh_ext4_volume_counts_as_empty(self, image, source, tmp_path):
-        """It has lost+found."""
-        (tmp_path / "lost+found").mkdir()
-        puller.unpack(source(), puller.resolve(source(), image), tmp_path)
-        assert model(tmp_path) == MODEL
-
-    def test_a_folder_with_something_in_it_is_refused(self, image, source, tmp_path):
-        """Files of two models would mix."""
-        (tmp_path / "mine").write_text("")
-        with pytest.raises(puller.PullError) as caught:
-            puller.unpack(source(), puller.resolve(source(), image), tmp_path)
-        assert caught.value.message == f"unpacking to {tmp_path}: the folder is not empty"
-        assert (caught.value.exit_code, tree(tmp_path)) == (7, {"mine": b""})
-
-    def test_an_interrupted_unpack_goes_on(self, image, registry, source, tmp_path):
-        """With the layers that are missing; nothing has its name before."""
-        registry.faults.append(Fault(path=digest_of(SECOND.data), status=404))
-        found = puller.resolve(source(), image)
-        with pytest.raises(puller.PullError):
-            puller.unpack(source(), found, tmp_path, jobs=1)
-        assert [path.name for path in tmp_path.iterdir()] == [f".partial-{image[7:]}"]
-        registry.log.clear()
-        puller.unpack(source(), found, tmp_path)
-        assert (tree(tmp_path), blobs(registry)) == (MODEL, ["second"])
-
-    def test_an_unpack_killed_while_it_moved_files_goes_on(self, image, registry, source, tmp_path):
-        """Some have their names already."""
-        fault = Fault(path=digest_of(SECOND.data), status=404)
-        registry.faults.append(fault)
-        found = puller.resolve(source(), image)
-        with pytest.raises(puller.PullError):
-            puller.unpack(source(), found, tmp_path, jobs=1)
-        (tmp_path / f".partial-{image[7:]}/.layers/0/config.json").rename(tmp_path / "config.json")
-        registry.log.clear()
-        puller.unpack(source(), found, tmp_path)
-        assert (tree(tmp_path), blobs(registry)) == (MODEL, ["second"])
-
-    def test_nothing_is_synced_for_a_user_s_folder(self, image, source, tmp_path, monkeypatch):
-        """A pod's volume outlives its node's crash; a user's command does not wait for the disk."""
-        monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("synced"))
-        puller.unpack(source(), puller.resolve(source(), image), tmp_path)
-
-    def test_two_unpacks_into_one_folder(self, registry, source, tmp_path):
-        """The second is told so, and the first is not disturbed."""
-        image = put(registry, ours({"config.json": b"x" * 1000}))
-        registry.faults.append(Fault("GET", "/blobs/", trickle=0.001))
-        resolved = puller.resolve(source(), image)
-        with ThreadPoolExecutor() as pool:
-            first = pool.submit(puller.unpack, source(), resolved, tmp_path / "m")
-            while not list(tmp_path.glob("m/.partial-*")):
-                time.sleep(0.01)
-            with pytest.raises(puller.PullError) as caught:
-                puller.unpack(source(), resolved, tmp_path / "m")
-            first.result()
-        assert (caught.value.exit_code, caught.value.message) == (
-            7,
-            f"unpacking to {tmp_path / 'm'}: another pull is writing there",
-        )
-        assert tree(tmp_path / "m") == {"config.json": b"x" * 1000}

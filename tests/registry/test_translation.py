@@ -5,6 +5,7 @@ import pytest
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import (
     IntegrityFailure,
+    InvalidInput,
     LocalFailure,
     ModelcarError,
     NetworkGaveUp,
@@ -17,6 +18,7 @@ from kubectl_modelcar.registry.translation import our_errors
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
+        (2, InvalidInput),
         (3, NotAuthorised),
         (4, NotFoundOrRefused),
         (5, NetworkGaveUp),
@@ -32,7 +34,7 @@ def test_kinds(code, kind):
     assert (type(caught.value), caught.value.message, caught.value.hint) == (kind, "what", "next")
 
 
-@pytest.mark.parametrize("code", [3, 4, 5, 6, 7])
+@pytest.mark.parametrize("code", [2, 3, 4, 5, 6, 7])
 def test_a_hint_is_always_there(code):
     """The puller alone does not know our options."""
     with pytest.raises(ModelcarError) as caught, our_errors():
