@@ -1,15 +1,14 @@
 """Large files of the Hub on this machine's disk while their layer is sent.
 
-That costs room for `--jobs` files, the time to write them, and some hundred MB of memory where hf_xet is used (it takes
-its buffers from this machine's memory; HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_SIZE bounds them). What it gains: files
-that the Hub keeps in Xet come by hf_xet, in many streams; nothing of a file goes to the registry before its sha256 is
-right; and what a registry wants again is not asked of the Hub again.
+That costs room for `--jobs` files, the time to write them, and where hf_xet is used some 230 MiB of memory. What it
+gains: nothing of a file goes to the registry before its sha256 is right; what a registry wants again is not asked of
+the Hub again; and files that the Hub keeps in Xet come by hf_xet, in as many streams as its buffer has room for (64 MB
+by itself; HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_SIZE and _LIMIT of "1gb" buy speed for memory).
 """
 
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
 import weakref
@@ -27,17 +26,24 @@ from kubectl_modelcar.image import ModelFile
 from kubectl_modelcar.source.hub import HubSource
 from kubectl_modelcar.source.model import CHUNK, Listing
 from kubectl_modelcar.source.refusals import translated
+from kubectl_modelcar.source.scratch import ROOM, Coming, Room, own_folder, remove_stale
 from kubectl_modelcar.source.selection import Selection
 
 _ATTEMPTS = 2  # downloads of a file whose bytes are wrong: a cache on the way may have had a bad copy
-_HINT = "set TMPDIR to a folder with more room, lower --jobs, or push without --spool"
+_BUFFER = "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER"
+# hf_xet takes a sixteenth of the machine's memory, more for each file, and has 64 MB of a file in it at a time at least
+# (a xorb). One file of 800 MB on a machine of 24 GB: 650 MiB without these, 270 with them, and as much for four files.
+# The buffer must not grow with the files: as they end it shrinks below what others wait for, and these wait for ever.
+_BOUNDS = {f"{_BUFFER}_SIZE": "64mb", f"{_BUFFER}_PERFILE_SIZE": "0mb", f"{_BUFFER}_LIMIT": "64mb"}
+_HIGH = ("HF_XET_HIGH_PERFORMANCE", "HF_XET_HP")
 
 
 class SpooledSource:
     """A repository of the Hub whose files in LFS are read from the disk.
 
     Each thread has at most one copy there, of the file that it read last: it may be wanted again, and asking for
-    another file says that it is not. A copy has no name: nothing is left of it, however this process ends.
+    another file says that it is not. A copy has no name: nothing is left of it, however this process ends. Only while
+    hf_xet writes it, it has one, in a folder which the next source removes if this process is killed.
     """
 
     rereadable = False  # a copy is gone once the next file is read
@@ -45,8 +51,7 @@ class SpooledSource:
     def __init__(self, hub: HubSource) -> None:
         self._hub = hub
         self._own = threading.local()
-        self._coming: dict[ModelFile, int] = {}
-        self._lock = threading.Lock()
+        self._room = Room()
 
     def __str__(self) -> str:
         """Return ORG/NAME@REVISION."""
@@ -54,6 +59,7 @@ class SpooledSource:
 
     def listing(self, selection: Selection) -> Listing:
         """Return the files to take and the commit that they are of."""
+        remove_stale()
         return self._hub.listing(selection)
 
     def stamp(self, file: ModelFile) -> str | None:
@@ -95,15 +101,13 @@ class SpooledSource:
     def _fetched(self, file: ModelFile) -> FileIO:
         found = None
         for _ in range(_ATTEMPTS):
-            self._claim(file)
             try:
-                copy = self._by_xet(file) if self._in_xet(file) else self._by_http(file)
+                with self._room.reserved(file) as coming:
+                    copy = self._by_xet(coming) if self._in_xet(file) else self._by_http(coming)
                 found = _sha256(copy)
             except OSError as error:
                 what = "is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"refused: {error.strerror}"
-                raise LocalFailure(f"cannot spool {file.path}: {tempfile.gettempdir()} {what}", _HINT) from error
-            finally:
-                self._release(file)
+                raise LocalFailure(f"cannot spool {file.path}: {tempfile.gettempdir()} {what}", ROOM) from error
             if found == file.sha256:
                 return copy
             copy.close()
@@ -112,31 +116,14 @@ class SpooledSource:
             "nothing was published; try again, and report it to the repository's owner if it stays so",
         )
 
-    def _claim(self, file: ModelFile) -> None:
-        """Reserve room for a file; what the files that are coming still need is not free."""
-        folder = tempfile.gettempdir()
-        with self._lock:
-            have = shutil.disk_usage(folder).free - sum(self._coming.values())
-            if have < file.size:
-                raise LocalFailure(
-                    f"cannot spool {file.path}: {file.size} bytes are needed in {folder} and {max(0, have)} are free",
-                    _HINT,
-                )
-            self._coming[file] = file.size
-
-    def _release(self, file: ModelFile) -> None:
-        with self._lock:
-            self._coming.pop(file, None)
-
-    def _by_http(self, file: ModelFile) -> FileIO:
+    def _by_http(self, coming: Coming) -> FileIO:
         with ExitStack() as stack:
             copy = stack.enter_context(tempfile.TemporaryFile(buffering=0))
-            for chunk in self._hub.chunks(file):
+            for chunk in self._hub.chunks(coming.file):
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[copy.write(rest) :]
-                with self._lock:
-                    self._coming[file] -= len(chunk)
+                coming.written += len(chunk)
             stack.pop_all()
         return copy
 
@@ -150,20 +137,22 @@ class SpooledSource:
             url = hf_hub_url(self._hub.model.repository, file.path, revision=self._hub.commit)
             return get_hf_file_metadata(url, timeout=60.0).xet_file_data is not None
 
-    def _by_xet(self, file: ModelFile) -> FileIO:
+    def _by_xet(self, coming: Coming) -> FileIO:
         try:
-            return self._xet_download(file)
+            return self._xet_download(coming)
         except (NetworkGaveUp, OSError, RuntimeError):  # hf_xet's own, when it has tried several times
-            return self._by_http(file)
+            coming.folder = None
+            return self._by_http(coming)
 
-    def _xet_download(self, file: ModelFile) -> FileIO:
-        with (
-            tempfile.TemporaryDirectory(prefix="kubectl-modelcar-") as folder,
-            translated(self._hub.asking(f"read {file.path} of {self}")),
-        ):
+    def _xet_download(self, coming: Coming) -> FileIO:
+        _bound_memory()
+        path, model = coming.file.path, self._hub.model
+        with own_folder() as folder, translated(self._hub.asking(f"read {path} of {self}")):
+            coming.folder = folder
             place = hf_hub_download(
-                self._hub.model.repository, file.path, revision=self._hub.commit, local_dir=folder, tqdm_class=_NoBar
+                model.repository, path, revision=self._hub.commit, local_dir=folder, tqdm_class=_NoBar
             )
+            coming.written, coming.folder = coming.file.size, None
             return Path(place).open("rb", buffering=0)  # and the folder goes
 
 
@@ -195,6 +184,12 @@ class _NoBar:
     def set_postfix_str(self, *_: object, **_options: object) -> None: ...
 
     def close(self) -> None: ...
+
+
+def _bound_memory() -> None:
+    """Give hf_xet an environment that bounds its memory, unless the user's own has a say; it is read once."""
+    if not any(name.startswith(_BUFFER) or name in _HIGH for name in os.environ):
+        os.environ.update(_BOUNDS)
 
 
 def _sha256(copy: FileIO) -> str:

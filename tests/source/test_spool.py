@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import os
 import shutil
 import socket
 import subprocess
@@ -15,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, NetworkGaveUp
-from kubectl_modelcar.source import open_source
+from kubectl_modelcar.source import open_source, spool
 from tests.fakes.hub import TOKEN, XET_TOKEN, Repository
 from tests.fakes.registry import Fault
 from tests.source.hub_model import FILES, WEIGHTS, listing
 
 STORAGE = "response-content"
 OTHER = WEIGHTS[::-1]
+BUFFER = "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER"
 
 
 @pytest.fixture
@@ -30,6 +32,9 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "spool"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    for name in ("SIZE", "PERFILE_SIZE", "LIMIT"):
+        monkeypatch.setenv(f"{BUFFER}_{name}", "")  # so that what a download sets is taken back
+        monkeypatch.delenv(f"{BUFFER}_{name}")
     return folder
 
 
@@ -207,6 +212,57 @@ class TestXet:
         assert b"".join(source.chunks(files["w.safetensors"])) == WEIGHTS
         assert (hub.cdn_log, held(folder), list(folder.iterdir())) == ([], [len(WEIGHTS)], [])
         assert capfd.readouterr() == ("", "")
+
+    def test_two_on_a_disk_that_has_room_for_both(self, folder, spooled, in_xet, monkeypatch):
+        """What the first one has of it already is counted once."""
+        del in_xet
+        source, files = spooled
+        download, written, go_on = spool.hf_hub_download, threading.Event(), threading.Event()
+
+        def slowly(*arguments, **options):
+            place = download(*arguments, **options)
+            written.set()
+            go_on.wait(10)
+            return place
+
+        def usage(_):
+            used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            return shutil._ntuple_diskusage(0, used, len(WEIGHTS) + len(OTHER) + 2**20 - used)
+
+        monkeypatch.setattr(spool, "hf_hub_download", slowly)
+        monkeypatch.setattr(shutil, "disk_usage", usage)
+        thread = threading.Thread(target=lambda: next(source.chunks(files["w.safetensors"])))
+        thread.start()
+        assert written.wait(10)
+        try:
+            assert b"".join(source.chunks(files["other.safetensors"])) == OTHER
+        finally:
+            go_on.set()
+            thread.join()
+
+    def test_what_a_killed_push_left(self, folder, spooled):
+        """Is removed by the next one, before it needs the room."""
+        source, _ = spooled
+        (folder / "kubectl-modelcar-spool-1-x" / "half").mkdir(parents=True)
+        listing(source)
+        assert list(folder.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("own", "expected"),
+        [
+            pytest.param({}, ["64mb", "0mb", "64mb"], id="nothing set"),
+            pytest.param({f"{BUFFER}_LIMIT": "1gb"}, [None, None, "1gb"], id="a limit of the user's"),
+            pytest.param({"HF_XET_HIGH_PERFORMANCE": "1"}, [None, None, None], id="as fast as can be"),
+        ],
+    )
+    @pytest.mark.usefixtures("in_xet")
+    def test_memory(self, spooled, monkeypatch, own, expected):
+        """Is bounded, unless the user said otherwise."""
+        for name, value in own.items():
+            monkeypatch.setenv(name, value)
+        source, files = spooled
+        next(source.chunks(files["w.safetensors"]))
+        assert [os.environ.get(f"{BUFFER}_{name}") for name in ("SIZE", "PERFILE_SIZE", "LIMIT")] == expected
 
     def test_switched_off(self, hub, spooled, in_xet, monkeypatch):
         """By the client's own variable."""
