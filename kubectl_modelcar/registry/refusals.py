@@ -125,8 +125,11 @@ def _permanent(text: str, status: int, codes: frozenset[str]) -> ModelcarError:
     return NotFoundOrRefused(text, next(iter(hints), _HINTS.get(status, _NAMES)))
 
 
-def insecure(doing: str, cause: BaseException, who: Identity) -> ModelcarError:
-    """Return the error for TLS that failed: not trusted, not spoken there, or cut."""
+def insecure(doing: str, cause: BaseException, who: Identity, *, answered: bool) -> ModelcarError:
+    """Return the error for TLS that failed: not trusted, not spoken there, cut or damaged.
+
+    A registry that has `answered` before does speak it.
+    """
     what, why = f"cannot {doing}: ", f"({one_line(str(cause))})"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return NetworkGaveUp(
@@ -135,6 +138,8 @@ def insecure(doing: str, cause: BaseException, who: Identity) -> ModelcarError:
         )
     if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return MayPass(f"{what}{who.host} ended the connection {why}", "check the network and the proxy")
+    if answered:
+        return MayPass(f"{what}the connection to {who.host} broke {why}", "check the network and the proxy")
     return NetworkGaveUp(f"{what}{who.host} does not speak TLS as it should {why}", "--plain-http if it has no TLS")
 
 

@@ -163,7 +163,7 @@ class Wire(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         try:
             answer = self._redirected(call)
         except requests.exceptions.SSLError as error:
-            raise insecure(call.doing, innermost(error), self._who) from error
+            raise insecure(call.doing, innermost(error), self._who, answered=self._answered) from error
         except requests.RequestException as error:
             raise silent(call.doing, innermost(error), self._who, answered=self._answered) from error
         if answer.status not in call.accept:
