@@ -139,6 +139,11 @@ def _credential(user: object, secret: object) -> "puller.Credential":
 
 
 def _from_helper(config: Mapping[str, Any], reference: ImageReference) -> "puller.Credential | None":
+    """Ask the helper of the registry.
+
+    Helpers are by registry, never by namespace, and win over `auths`: so says findCredentialsInFile
+    in containers/image, pkg/docker/config/config.go.
+    """
     is_hub = reference.registry in DOCKER_HUB
     helpers = config.get("credHelpers")
     helpers = helpers if isinstance(helpers, dict) else {}

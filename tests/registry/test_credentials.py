@@ -10,7 +10,7 @@ import pytest
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import LocalFailure, NotAuthorised
 from kubectl_modelcar.image import parse_location
-from kubectl_modelcar.registry import docker_config, find_credential
+from kubectl_modelcar.registry import find_credential
 
 ME = puller.Credential("me", "s3cr3t")
 HELPER = """#!{python}
@@ -243,6 +243,13 @@ class TestHelpers:
         docker({"credHelpers": {"quay.io": "vault"}})
         assert (find("quay.io/org/m"), asked()) == (ME, ["get quay.io"])
 
+    @pytest.mark.parametrize(("key", "who"), [("quay.io", "me"), ("quay.io/org", "other")])
+    def test_for_a_namespace(self, docker, helper, key, who):
+        """There is none: `auths` alone has keys with paths, and the registry's helper wins over them."""
+        helper("vault", ANSWER)
+        docker({"credHelpers": {key: "vault"}, "auths": {"quay.io/org": basic("other")}})
+        assert find("quay.io/org/m").username == who
+
     def test_for_all(self, docker, helper):
         """`credsStore` is asked for the rest."""
         helper("all", ANSWER)
@@ -332,19 +339,3 @@ class TestHelpers:
         """A file without any."""
         docker({**config, "auths": {"quay.io": basic()}})
         assert find("quay.io/m") == ME
-
-
-class TestDockerConfig:
-    """A config.json of one entry, for a Secret."""
-
-    @pytest.mark.parametrize("image", ["quay.io/org/m", "docker.io/org/m", "localhost:5000/m"])
-    @pytest.mark.parametrize("credential", [ME, puller.Credential("<token>", "tok"), puller.Credential("ü", "a:b")])
-    def test_is_found_again(self, tmp_path, image, credential):
-        """What reads such files finds the login in it."""
-        path = tmp_path / "config.json"
-        path.write_bytes(docker_config(parse_location(image), credential))
-        assert find(image, path) == credential
-
-    def test_bytes(self):
-        """Just this registry's."""
-        assert json.loads(docker_config(parse_location("quay.io/m"), ME)) == {"auths": {"quay.io": basic()}}
