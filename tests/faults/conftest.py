@@ -1,7 +1,7 @@
 """What the tests of the fault matrix share."""
 
+import random
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,9 +26,9 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture
 def nobody_waits(clock, monkeypatch) -> None:
-    """Let no command of this process wait between attempts, the puller's neither."""
+    """Let no command of this process wait between attempts, the puller's neither: its jitter is none."""
     del clock
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(random.SystemRandom, "uniform", lambda *_: 0.0)
 
 
 @pytest.fixture(scope="session")
