@@ -11,7 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from kubectl_modelcar.text import redacted
 from tests.fakes import registry_answers
 from tests.fakes.proxy import FakeProxy
 from tests.fakes.registry import USER, FakeRegistry, Fault
@@ -345,21 +344,3 @@ class TestProcesses:
             everything = places(home, done, tmp_path / "argv") | {str(one): one for one in seen}
             assert hits(everything, secrets_of(registry.log, hub.log, hub.cdn_log)) == []
             assert (tmp_path / "argv").read_text().count("docker-credential-canary get") >= 2
-
-
-class TestShown:
-    @pytest.mark.parametrize(
-        ("text", "shown"),
-        [
-            ("with url: /v2/x?_state=abc%3D&digest=sha256:1 (Caused by", "with url: /v2/x?… (Caused by"),
-            ("'https://s3.example/b?X-Amz-Signature=00ff'", "'https://s3.example/b?…'"),
-            ("proxy http://me:word@proxy.example:3128 refused", "proxy http://…@proxy.example:3128 refused"),
-            ("{'Authorization': 'Bearer abc.def-ghi'}", "{'Authorization': 'Bearer …'}"),
-            ("Basic dXNlcjpwYXNzd29yZA==", "Basic …"),
-            ("is it there? yes: quay.io/a/b@sha256:1", "is it there? yes: quay.io/a/b@sha256:1"),
-            ("a Bearer token is needed", "a Bearer token is needed"),
-        ],
-    )
-    def test_redacted(self, text, shown):
-        """Queries, passwords in URLs and credentials go; what people wrote stays."""
-        assert redacted(text) == shown
