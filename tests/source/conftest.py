@@ -15,6 +15,19 @@ def commit(hub):
     return commit
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a configuration, weights in a folder below, and what nobody asked for."""
+    model = tmp_path / "model"
+    (model / "sub").mkdir(parents=True)
+    (model / "config.json").write_bytes(b"{}")
+    (model / "sub" / "w.safetensors").write_bytes(b"w" * 10)
+    (model / "image.png").write_bytes(b"png")
+    (model / ".git").mkdir()
+    (model / ".git" / "config.json").write_bytes(b"{}")
+    return model
+
+
 class Clock:
     """The time of day, and what was slept through."""
 
