@@ -15,6 +15,13 @@ from tests.tools.errors import ToolError
 from tests.tools.requirement import unavailable
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder, which takes minutes: one of CI's two runs of the tests goes without it."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.faults)
+
+
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     """The clock of everybody's patience in this process, which waiting moves on: no test waits for a server."""
