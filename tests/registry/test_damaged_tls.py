@@ -95,4 +95,4 @@ class TestDamage:
             with pytest.raises(NetworkGaveUp) as caught:
                 there.upload(Stream())
         assert caught.value.message.endswith(", 6 times in a row")
-        assert (caught.value.hint, len(waits)) == ("check the network and the proxy", 5)
+        assert ("--plain-http" in caught.value.hint, len(waits)) == (False, 5)
