@@ -1,33 +1,13 @@
 """Say what an image holds: files, layers, origin, base, platform, and who can read it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from kubectl_modelcar.errors import NotFoundOrRefused
 from kubectl_modelcar.image import CREATED, FILES_ANNOTATION, Location, Verdict, consumers
 from kubectl_modelcar.registry import image_facts
-
-if TYPE_CHECKING:
-    from kubectl_modelcar.chart import puller
-
-
-class ModelImage(Protocol):
-    """An image that can be looked into."""
-
-    @property
-    def location(self) -> Location:
-        """Where it is."""
-
-    @property
-    def manifest(self) -> "puller.Manifest":
-        """Its manifest, verified."""
-
-    def files(self) -> "Sequence[puller.File]":
-        """Return the model's files."""
-
-    def config(self) -> Mapping[str, Any]:
-        """Return the image's config document; empty where an artifact has none."""
+from kubectl_modelcar.stored import StoredImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +58,7 @@ class Inspection:
         return sum(file.size for file in self.files)
 
 
-def inspect(image: ModelImage) -> Inspection:
+def inspect(image: StoredImage) -> Inspection:
     """Look into `image`.
 
     Nothing but manifest and config is read of an image that remembers its files. Of another's layers the tar headers

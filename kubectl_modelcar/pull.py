@@ -8,38 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kubectl_modelcar.errors import ModelcarError
 from kubectl_modelcar.image import RECIPE, RECIPE_ANNOTATION, LayerPlan, Location, ModelFile
 from kubectl_modelcar.progress import Progress, Silent
+from kubectl_modelcar.stored import StoredImage
 
 if TYPE_CHECKING:
     from kubectl_modelcar.chart import puller
 
 _CHUNK = 1 << 20  # bytes
 _LOST_AND_FOUND = "lost+found"  # ext4 puts it at the root of every fresh volume
-
-
-class ModelImage(Protocol):
-    """An image that can be unpacked."""
-
-    @property
-    def location(self) -> Location:
-        """Where it is."""
-
-    @property
-    def manifest(self) -> "puller.Manifest":
-        """Its manifest, verified."""
-
-    def knows_files(self) -> bool:
-        """Tell whether `files` needs a few bytes at most."""
-
-    def files(self) -> "Sequence[puller.File]":
-        """Return the model's files."""
-
-    def unpack(self, folder: Path, *, jobs: int, progress: Progress) -> "Sequence[puller.File]":
-        """Write the model's files into `folder`, verified, all or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +46,7 @@ class PullResult:
         return sum(file.size for file in self.files)
 
 
-def pull(image: ModelImage, folder: Path, *, jobs: int, progress: Progress | None = None) -> PullResult:
+def pull(image: StoredImage, folder: Path, *, jobs: int, progress: Progress | None = None) -> PullResult:
     """Write the model of `image` into `folder`, which is new, empty, or left by an interrupted pull of the same image.
 
     A folder that holds exactly this model already is read and checked, and nothing is downloaded.
@@ -88,7 +68,7 @@ def pull(image: ModelImage, folder: Path, *, jobs: int, progress: Progress | Non
     return PullResult(image.location, image.manifest.digest, folder, found, time.monotonic() - started)
 
 
-def _there(image: ModelImage, folder: Path, progress: Progress) -> "Sequence[puller.File] | None":
+def _there(image: StoredImage, folder: Path, progress: Progress) -> "Sequence[puller.File] | None":
     """Return the image's files when `folder` holds them and nothing else, every byte; None when that cannot be said."""
     try:
         sizes = dict(_sizes(folder))

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +11,7 @@ from kubectl_modelcar.errors import IntegrityFailure, LocalFailure, NotFoundOrRe
 from kubectl_modelcar.image import Location, Verdict, consumers
 from kubectl_modelcar.progress import Progress, Silent
 from kubectl_modelcar.registry import annotation_problems, config_problems, image_facts, survey_problems
+from kubectl_modelcar.stored import StoredImage
 
 if TYPE_CHECKING:
     from kubectl_modelcar.chart import puller
@@ -18,31 +20,6 @@ _WRONG = (IntegrityFailure, NotFoundOrRefused, LocalFailure)  # what says someth
 
 
 _NO_PLATFORM = "unknown/unknown"  # what attestations carry in an index; no runtime takes it
-
-
-class ModelImage(Protocol):
-    """An image that can be verified."""
-
-    @property
-    def manifest(self) -> "puller.Manifest":
-        """Its manifest, verified."""
-
-    def knows_files(self) -> bool:
-        """Tell whether `files` needs a few bytes at most."""
-
-    def files(self) -> "Sequence[puller.File]":
-        """Return the model's files."""
-
-    def config(self) -> Mapping[str, Any]:
-        """Return the image's config document."""
-
-    def blob_size(self, blob: "puller.Descriptor") -> int | None:
-        """Return how many bytes of a blob are there, None where that is not said."""
-
-    def survey(
-        self, layers: "Sequence[puller.Descriptor]", *, jobs: int, progress: Progress
-    ) -> "Sequence[puller.Survey]":
-        """Read every byte of `layers` and return what they are."""
 
 
 class Stored(Protocol):
@@ -64,7 +41,7 @@ class Stored(Protocol):
     def entries(self) -> "tuple[puller.Descriptor, ...] | None":
         """The index's entries; None for an image."""
 
-    def open(self, digest: str) -> ModelImage:
+    def open(self, digest: str) -> StoredImage:
         """Read the manifest of one of the images."""
 
 
@@ -143,11 +120,13 @@ class _Check:
             found = self.image(entry.digest, platform or None)
         except _WRONG as error:
             return VerifiedImage(entry.digest, platform or None, {}, (error.message,), ())
-        size = found.blobs[entry.digest]
+        size = found.blobs.get(entry.digest)
         if size == entry.size:
             return found
         wrong = f"the manifest {entry.digest} has {size} bytes; the index says {entry.size}"
-        return VerifiedImage(found.digest, found.platform, found.blobs, (wrong, *found.problems), found.consumers)
+        if size is None:  # the image was found one floor down
+            wrong = f"{entry.digest} is an index in an index, which not every consumer follows"
+        return VerifiedImage(entry.digest, found.platform, found.blobs, (wrong, *found.problems), found.consumers)
 
     def image(self, digest: str = "", platform: str | None = None) -> VerifiedImage:
         """Verify an image: blobs, config, annotations, and with `deep` the bytes of its layers."""
@@ -176,21 +155,25 @@ class _Check:
             manifest.digest, platform, {manifest.digest: len(manifest.raw), **blobs}, _once(problems), verdicts
         )
 
-    def _blobs(self, image: ModelImage) -> list[str]:
+    def _blobs(self, image: StoredImage) -> list[str]:
         blobs = {_claim(blob): blob for blob in (image.manifest.config, *image.manifest.layers)}
         asked = {claim: blob for claim, blob in blobs.items() if claim not in self.missing}
-        with ThreadPoolExecutor(self.jobs, "blob") as pool:
-            self.missing.update(zip(asked, pool.map(lambda blob: _lack(image, blob), asked.values()), strict=True))
+        with ThreadPoolExecutor(self.jobs, "blob") as pool, ExitStack() as failing:
+            failing.callback(pool.shutdown, wait=False, cancel_futures=True)
+            failing.callback(image.stop)  # what is silent is not waited for
+            asking = {pool.submit(_lack, image, blob): claim for claim, blob in asked.items()}
+            self.missing.update({asking[done]: done.result() for done in as_completed(asking)})
+            failing.pop_all()
         return [self.missing[claim] for claim in blobs if self.missing[claim]]
 
-    def _surveys(self, image: ModelImage) -> "list[tuple[puller.Descriptor, puller.Survey]]":
+    def _surveys(self, image: StoredImage) -> "list[tuple[puller.Descriptor, puller.Survey]]":
         layers = [layer for layer in image.manifest.layers if not self.missing[_claim(layer)]]
         unread = {_key(layer): layer for layer in layers if _key(layer) not in self.surveys}
         found = image.survey(list(unread.values()), jobs=self.jobs, progress=self.progress)
         self.surveys.update(zip(unread, found, strict=True))
         return [(layer, self.surveys[_key(layer)]) for layer in layers]
 
-    def _conflicts(self, image: ModelImage) -> list[str]:
+    def _conflicts(self, image: StoredImage) -> list[str]:
         """Return what keeps the layers' files from lying in one folder."""
         try:
             image.files()
@@ -208,7 +191,7 @@ def _key(layer: "puller.Descriptor") -> object:
     return layer.digest, layer.media_type, tuple(sorted(layer.annotations.items()))
 
 
-def _lack(image: ModelImage, blob: "puller.Descriptor") -> str:
+def _lack(image: StoredImage, blob: "puller.Descriptor") -> str:
     try:
         size = image.blob_size(blob)
     except _WRONG as error:

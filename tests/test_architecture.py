@@ -17,7 +17,7 @@ FLOORS = (
     {"registry"},
     {"cluster"},
     {"chat"},
-    {"sending"},
+    {"sending", "stored"},
     {"push", "copying", "pull", "inspection", "verification", "install", "status", "uninstall", "reach"},
     {"cli"},
     {"__main__"},

@@ -168,6 +168,15 @@ class TestShallow:
         registry.faults.append(Fault("HEAD", "/blobs/", headers={"Content-Length": ""}, times=-1))
         assert verified(registry, deep=False).problems == ()
 
+    def test_a_registry_that_knows_no_head(self, registry):
+        """It is asked in another way, and a blob of another size is found all the same."""
+        OURS.put(registry)
+        registry.faults.append(Fault("HEAD", "/blobs/", status=405, times=-1))
+        assert verified(registry, deep=False).problems == ()
+        registry.blobs[digest_of(OURS.layers[1].data)] = OURS.layers[1].data[:-512]
+        (problem,) = verified(registry, deep=False).problems
+        assert f"has {len(OURS.layers[1].data) - 512} bytes" in problem
+
     def test_a_config_of_other_bytes(self, registry):
         """It is as large as it should be, and another."""
         digest = OURS.put(registry)

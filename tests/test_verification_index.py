@@ -68,6 +68,20 @@ class TestIndex:
         seen = verified(registry, deep=True)
         assert (seen.problems, seen.images[1].consumers) == ((), ())
 
+    @pytest.mark.parametrize("deep", [False, True], ids=["shallow", "deep"])
+    def test_an_index_in_the_index(self, registry, deep):
+        """It is a finding, told by its own digest; the image that it leads to is verified all the same."""
+        inner, first, other = self.put(registry)
+        size = len(registry.manifests[inner][1])
+        outer = {"mediaType": INDEX, "digest": inner, "size": size}
+        entry = {"mediaType": MANIFEST_TYPE, "digest": first, "size": len(registry.manifests[first][1])}
+        index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [outer, entry]}).encode()
+        registry.add_manifest("org/m", index, INDEX, "1")
+        seen = verified(registry, deep=deep)
+        assert seen.problems == (f"{inner} is an index in an index, which not every consumer follows",)
+        assert [one.digest for one in seen.images] == [inner, first]
+        assert {first, other} & set(seen.images[0].blobs)
+
     def test_no_image(self, registry):
         """Is a problem, too."""
         index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).encode()

@@ -11,6 +11,7 @@ from kubectl_modelcar.image import Answer, parse_location
 from kubectl_modelcar.inspection import Inspection, inspect
 from kubectl_modelcar.progress import Progress
 from kubectl_modelcar.registry import RegistryAccess
+from kubectl_modelcar.text import one_line
 
 _SHORT = 12  # hex digits of a digest, as docker shortens it
 
@@ -48,7 +49,7 @@ def _text(found: Inspection) -> str:
         "Model": f"{len(found.files)} files, {human_bytes(found.size)}",
         "Layers": f"{len(found.layers)}, {human_bytes(sum(layer.size for layer in found.layers))}",
     }
-    lines = [f"{name + ':':<11} {value}" for name, value in facts.items() if value]
+    lines = [f"{name + ':':<11} {one_line(value)}" for name, value in facts.items() if value]
     rows = [(file.path, human_bytes(file.size), _short(file.layer)) for file in found.files]
     return "\n".join([*lines, "", table(("FILE", "SIZE", "LAYER"), rows), "", f"Readable by: {_readers(found)}"])
 

@@ -6,6 +6,7 @@ from kubectl_modelcar.cli.output import human_bytes, table
 from kubectl_modelcar.copying import CopyResult
 from kubectl_modelcar.push import PushPlan, PushResult
 from kubectl_modelcar.source import Origin
+from kubectl_modelcar.text import one_line
 
 
 def plan_text(plan: PushPlan) -> str:
@@ -18,7 +19,7 @@ def plan_text(plan: PushPlan) -> str:
         "Files": str(len(plan.listing.files)),
         "Layers": f"{len(plan.layers)}, {human_bytes(plan.size)}",
     }
-    lines = [f"{name + ':':<11} {value}" for name, value in facts.items()]
+    lines = [f"{name + ':':<11} {one_line(value)}" for name, value in facts.items()]
     return "\n".join([*lines, "", table(("LAYER", "SIZE", "MEDIA TYPE"), rows)])
 
 

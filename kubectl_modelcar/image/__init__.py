@@ -21,7 +21,7 @@ from kubectl_modelcar.image.artifact import (
     artifact_manifest,
     plan_artifact,
 )
-from kubectl_modelcar.image.consumers import Answer, Contents, ImageFacts, Verdict, consumers
+from kubectl_modelcar.image.consumers import TAR_TYPES, Answer, Contents, ImageFacts, Verdict, consumers
 from kubectl_modelcar.image.content import Chunk, Content, Held
 from kubectl_modelcar.image.digest import DIGEST_PATTERN, RunningDigest, digest_of
 from kubectl_modelcar.image.layer import (
@@ -82,6 +82,7 @@ __all__ = [
     "REVISION",
     "ROOT",
     "SOURCE",
+    "TAR_TYPES",
     "TITLE",
     "UNSAFE_ANNOTATION",
     "Answer",

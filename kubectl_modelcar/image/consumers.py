@@ -16,7 +16,8 @@ _IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.d
 _UNPACK = "io.deis.oras.content.unpack"  # oras-go content/file/file.go, AnnotationUnpack
 # containerd core/images/mediatypes.go, DiffCompression; containers-image has the same.
 _OCI_LAYER, _DOCKER_LAYER = "application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"
-_TARS = (_OCI_LAYER, _DOCKER_LAYER)
+TAR_TYPES = (_OCI_LAYER, _DOCKER_LAYER)
+"""The media types of layers that are tars as they are."""
 _GZIPS = (f"{_OCI_LAYER}+gzip", f"{_DOCKER_LAYER}.gzip")
 _ZSTDS = (f"{_OCI_LAYER}+zstd", f"{_DOCKER_LAYER}.zstd")
 
@@ -91,7 +92,7 @@ class ImageFacts:
     @property
     def tars(self) -> Sequence[LayerDescriptor]:
         """The layers that runtimes unpack."""
-        return [layer for layer in self.layers if layer.media_type in (*_TARS, *_GZIPS, *_ZSTDS)]
+        return [layer for layer in self.layers if layer.media_type in (*TAR_TYPES, *_GZIPS, *_ZSTDS)]
 
 
 def consumers(facts: ImageFacts) -> tuple[Verdict, ...]:
@@ -144,7 +145,7 @@ def _native(facts: ImageFacts) -> Said:
 def _fetch(facts: ImageFacts) -> Said:
     # kserve python/storage/kserve_storage.py, _download_oci: the members that begin with `models/`.
     layers = facts.model_layers
-    fit = [layer for layer in layers if layer.media_type in (*_TARS, *_GZIPS)]
+    fit = [layer for layer in layers if layer.media_type in (*TAR_TYPES, *_GZIPS)]
     if any(layer.media_type in _ZSTDS for layer in facts.layers):
         return Answer.NO, "zstd is an error there"
     if not fit or facts.contents.raw:
@@ -205,7 +206,7 @@ def _oras(facts: ImageFacts) -> Said:
     archives = _archives(facts, [layer for layer in titled if layer not in unpacked])
     if archives is None:
         return Answer.UNKNOWN, "whether titled layers are archives shows verify --deep"
-    if archives or any(layer.media_type in _TARS for layer in unpacked):
+    if archives or any(layer.media_type in TAR_TYPES for layer in unpacked):
         return Answer.NO, "it unpacks gzip alone: a tar would have a model file's name"
     if len(titled) < len(layers):
         return Answer.PARTLY, "layers without a title are skipped"

@@ -9,12 +9,12 @@ from kubectl_modelcar.image import (
     LAYER_TYPE,
     RECIPE,
     RECIPE_ANNOTATION,
+    TAR_TYPES,
     LayerPlan,
     ModelFile,
 )
 
 _TAR = ".tar"  # in the media type of every layer that is one: image-spec's, Docker's, ModelPack's
-_PLAIN = ("application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar")
 
 
 def config_problems(manifest: "puller.Manifest", config: Mapping[str, Any]) -> list[str]:
@@ -28,7 +28,7 @@ def config_problems(manifest: "puller.Manifest", config: Mapping[str, Any]) -> l
     return [
         _other_diff_id(layer, diff_id, layer.digest)
         for layer, diff_id in zip(layers, diff_ids, strict=True)
-        if (layer.media_type in _PLAIN or _TAR not in layer.media_type) and diff_id != layer.digest
+        if (layer.media_type in TAR_TYPES or _TAR not in layer.media_type) and diff_id != layer.digest
     ]
 
 

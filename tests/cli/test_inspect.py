@@ -144,14 +144,14 @@ Readable by: kubectl modelcar, KServe fetch (oci+fetch://) (?)
             "",
         )
 
-    def test_hostile_text(self, invoke, registry):
-        """Annotations do not reach the terminal as commands, nor begin lines of their own."""
-        licence = "MIT\x1b[2K\rBase: trusted\n\x1b]52;c;aGk=\x07\u202e"
-        image = plain_image(
-            registry, {"models/a\x1b[31m.json": b"{}"}, **{"org.opencontainers.image.licenses": licence}
-        )
+    @pytest.mark.parametrize(("name", "code"), [("models/a.json", 0), ("models/a\x1b[31m.json", 6)])
+    def test_hostile_text(self, invoke, registry, name, code):
+        """Neither names nor annotations reach the terminal as commands, nor begin lines of their own."""
+        licence = "MIT\x1b[2K\rBase: trusted\nBase:       trusted@sha256:0\n\x1b]52;c;aGk=\x07\u202e"
+        image = plain_image(registry, {name: b"{}"}, **{"org.opencontainers.image.licenses": licence})
         done = invoke("inspect", image, "--plain-http")
         text = done.out + done.err
+        assert (done.code, "trusted" in text) == (code, code == 0)
         assert [char for char in text if not char.isprintable() and char != "\n"] == []
         assert [line for line in text.splitlines() if line.startswith("Base:")] == []
 
