@@ -187,8 +187,8 @@ class BlobUpload:
     def _resume(self, answer: Answer) -> None:
         """Go on from where an answer says that the session is; without a place that can be, begin anew."""
         arrived = _range_end(answer) if answer.status in (*_TAKEN, 416) else None
-        if arrived == 1:  # "0-0" is how distribution says that there is nothing
-            arrived = 0
+        if arrived == 1:  # "0-0" is how distribution says that there is nothing; of one byte it may be all
+            arrived = None if self._content.size == 1 and self._reach else 0
         place, size = self._disputed
         # It was in place: so says GHCR to pieces that are too large (oci-client 35).
         stuck = arrived == place and not self._pieces.refuse(size)

@@ -104,6 +104,16 @@ class TestWhereItGoesOn:
             assert methods(registry) == ["POST 202", "PATCH 0", "GET 204", "PATCH 202", "PUT 201"]
         assert len(waits) == 1
 
+    @pytest.mark.parametrize("digest", [None, digest_of(b"1")], ids=["unknown", "known"])
+    @pytest.mark.parametrize("arrives", [0, 1])
+    def test_r7_blob_of_one_byte(self, waits, digest, arrives):
+        """Is there or is not: the Range says the same of both. It begins anew, so that it is never there twice."""
+        with FakeRegistry() as registry:
+            registry.faults.append(Fault("PATCH|PUT", "/uploads/", cut_request_after=arrives))
+            assert send(registry, digest, Stream(b"1")) == digest_of(b"1")
+            assert 400 not in {request.status for request in registry.log}
+        assert len(waits) == 1
+
     def test_r10_sessions_that_die_further_and_further_on(self, waits):
         """More than five are begun where the sum of what is new in each is much."""
         data = big(8 * MIB)
