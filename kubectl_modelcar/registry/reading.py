@@ -188,7 +188,9 @@ def _reach(
         credential = find_credential(location, access.authfile)
         if credential is None and not isinstance(error, NetworkGaveUp):
             raise
-        return _read(location, access, credential, read)
+        tried = isinstance(error, NetworkGaveUp)  # that was one of the attempts that are made in all
+        patience = puller.Patience(attempts=puller.Patience().attempts - 1) if tried else None
+        return _read(location, access, credential, read, patience=patience)
 
 
 def _read(
