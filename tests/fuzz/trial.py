@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import kubectl_modelcar
 from kubectl_modelcar.chart import puller
 from kubectl_modelcar.errors import ModelcarError
 from tests.fuzz.mutation import chance_of, mutated
 
 CORPUS = Path(__file__).parent / "corpus"
 PROJECT = Path(__file__).resolve().parents[2]
-_OURS = [PROJECT / name for name in ("kubectl_modelcar", "chart", "tests")]
+_OURS = [Path(kubectl_modelcar.__file__).parent, Path(puller.__file__), PROJECT / "tests"]  # wherever it is installed
 SLOW = 1.0
 """Seconds of this process's CPU for one input; the machine may be busy with other things."""
 LARGE = 200 << 20
