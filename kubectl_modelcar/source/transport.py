@@ -20,7 +20,7 @@ import httpx2
 
 from kubectl_modelcar.errors import NetworkGaveUp
 
-CHUNK = 256 * 1024  # bytes; what is read at most at a time, and lost at most when a connection breaks
+CHUNK = 1024 * 1024  # bytes; what is read at most at a time, and lost at most when a connection breaks
 _REDIRECTS = 10
 
 _Origin = tuple[str, str, int | None]
