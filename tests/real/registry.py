@@ -25,6 +25,8 @@ class Registry:
 
     host: str
     log: Path
+    restart: Callable[[float], None]
+    """Kill it, let so many seconds pass, and start it anew: it signs its uploads with another secret then."""
 
     def uploaded(self) -> int:
         """Return how many bytes its uploads under way hold."""
@@ -71,7 +73,23 @@ def serve(
     if tokens:
         config["auth"] = tokens(folder)
     (folder / "config.yml").write_text(json.dumps(config), "utf-8")  # JSON is YAML
-    with (folder / "log").open("wb") as log:
+    processes = [_start(program, folder, port)]
+
+    def restart(seconds: float) -> None:
+        processes[-1].kill()
+        processes[-1].wait()
+        time.sleep(seconds)
+        processes.append(_start(program, folder, port))
+
+    try:
+        yield Registry(f"127.0.0.1:{port}", folder / "log", restart)
+    finally:
+        processes[-1].terminate()
+        processes[-1].wait()
+
+
+def _start(program: Path, folder: Path, port: int) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             [program, "serve", folder / "config.yml"],
             stdin=subprocess.DEVNULL,
@@ -79,12 +97,8 @@ def serve(
             stderr=subprocess.STDOUT,
             env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
         )
-    try:
-        _wait_for(process, port, folder / "log")
-        yield Registry(f"127.0.0.1:{port}", folder / "log")
-    finally:
-        process.terminate()
-        process.wait()
+    _wait_for(process, port, folder / "log")
+    return process
 
 
 def _certificate(authority: trustme.CA, folder: Path) -> dict[str, dict[str, str]]:
