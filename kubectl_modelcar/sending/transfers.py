@@ -36,8 +36,8 @@ class Transfers:
         """Return what `work` makes of each item, in their order; or raise the first error."""
         futures = [self._pool.submit(work, item) for item in items]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in done:
-            if error := future.exception():
+        for future in futures:
+            if future in done and (error := future.exception()):
                 raise error
         return [future.result() for future in futures]
 

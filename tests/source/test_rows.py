@@ -111,7 +111,7 @@ class TestRefused:
     def test_h1_not_authorised(self, hub, push, layout, monkeypatch, prepare, message, hint):  # noqa: PLR0917
         """Exit 3 within two seconds, nothing published, and no part of the token said."""
         prepare(hub, monkeypatch)
-        assert push() == (3, f"error: {message}\nhint: {hint.format(hub=hub.url)}\n", True)
+        assert push("org/m", "--jobs", "1") == (3, f"error: {message}\nhint: {hint.format(hub=hub.url)}\n", True)
         assert tags(layout) == []
 
     @pytest.mark.parametrize(
