@@ -16,10 +16,9 @@ from kubectl_modelcar.image import (
     remembered_files,
 )
 from kubectl_modelcar.progress import Progress, Silent
-from kubectl_modelcar.registry import BlobsMissing, limit_warnings
-from kubectl_modelcar.sending import ImageTarget, Transfers, publish
+from kubectl_modelcar.registry import limit_warnings
+from kubectl_modelcar.sending import ImageTarget, Transfers, publish, until_nothing_is_lost
 
-_ROUNDS = 2  # of sending again what a registry lost between its blobs and its manifest
 _MOST_MANIFESTS = 200  # of one index and the indexes in it, all held in memory; real ones have a dozen
 
 
@@ -112,16 +111,15 @@ def copy(  # noqa: PLR0913  the parts that meet here, how, and who watches
         progress.warn(text)
     target.prepare()
     sent: set[str] = set()
+    documents = [manifest.document for manifest in manifests]
     with Transfers(source.stop, target.stop, progress=progress, jobs=jobs) as transfers:
         copier = _Copier(source, target, transfers, progress)
-        for left in reversed(range(1 + _ROUNDS)):
-            sent |= copier.send(named)
-            try:
-                publish(target, [manifest.document for manifest in manifests], location, tags, progress)
-                break
-            except BlobsMissing:
-                if not left:
-                    raise
+
+        def send_and_publish() -> None:
+            sent.update(copier.send(named))
+            publish(target, documents, location, tags, progress)
+
+        until_nothing_is_lost(send_and_publish, doubt=lambda: None)  # each blob is asked for anew
     blobs = tuple(CopiedBlob(blob, name, blob.digest in sent) for blob, name in named)
     digests = tuple(manifest.document.digest for manifest in manifests)
     return CopyResult(location, digests, blobs, time.monotonic() - started)

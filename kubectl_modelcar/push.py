@@ -34,14 +34,23 @@ from kubectl_modelcar.image import (
 )
 from kubectl_modelcar.memory import Memory
 from kubectl_modelcar.progress import Progress, Silent
-from kubectl_modelcar.registry import BlobsMissing, limit_warnings
-from kubectl_modelcar.sending import Base, ImageTarget, Known, ModelSource, PushedLayer, Sender, Transfers, publish
+from kubectl_modelcar.registry import limit_warnings
+from kubectl_modelcar.sending import (
+    Base,
+    ImageTarget,
+    Known,
+    ModelSource,
+    PushedLayer,
+    Sender,
+    Transfers,
+    publish,
+    until_nothing_is_lost,
+)
 from kubectl_modelcar.source import Listing, Selection, check_content, check_patterns, check_shards
 
 EPOCH = "1970-01-01T00:00:00Z"
 _WEIGHTS = (".safetensors", ".gguf")
 _NAMED = 3  # of the files that are left out
-_ROUNDS = 2  # of sending again what the registry lost before its manifest came (garbage collection)
 
 Format = Literal["image", "artifact"]
 
@@ -218,22 +227,14 @@ class _Publication:
     progress: Progress
 
     def publish(self, sender: Sender) -> tuple[tuple[PushedLayer, ...], Document]:
-        """Send all layers, then the manifests; return the layers and the document that has the tags.
+        """Send all layers, then the manifests; return the layers and the document that has the tags."""
+        return until_nothing_is_lost(lambda: self._send_and_put(sender), doubt=sender.doubt)
 
-        It begins anew where the registry lost layers before it saw who needs them.
-        """
-        for left in reversed(range(1 + _ROUNDS)):
-            below = [layer for base in self.bases for layer in sender.copy(base)]
-            layers = sender.send(self.plan.layers)
-            configs, manifests = self._documents([layer.descriptor for layer in layers])
-            try:
-                self._put(configs, manifests)
-            except BlobsMissing:
-                if not left:
-                    raise
-                sender.doubt()
-            else:
-                break
+    def _send_and_put(self, sender: Sender) -> tuple[tuple[PushedLayer, ...], Document]:
+        below = [layer for base in self.bases for layer in sender.copy(base)]
+        layers = sender.send(self.plan.layers)
+        configs, manifests = self._documents([layer.descriptor for layer in layers])
+        self._put(configs, manifests)
         return (*below, *layers), manifests[-1]
 
     def _put(self, configs: Sequence[Document], manifests: Sequence[Document]) -> None:

@@ -4,7 +4,7 @@ from kubectl_modelcar.sending.known import Known
 from kubectl_modelcar.sending.seams import Base, ImageTarget, ModelSource
 from kubectl_modelcar.sending.sender import PushedLayer, Sender
 from kubectl_modelcar.sending.stream import LayerStream, WrongBytes
-from kubectl_modelcar.sending.tagging import publish
+from kubectl_modelcar.sending.tagging import publish, until_nothing_is_lost
 from kubectl_modelcar.sending.transfers import Transfers
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Transfers",
     "WrongBytes",
     "publish",
+    "until_nothing_is_lost",
 ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice
 
 from kubectl_modelcar.image import RECIPE, Descriptor, ModelFile, PlannedLayer, digest_of, remembered_files
 from kubectl_modelcar.memory import KnownLayer, Memory
@@ -62,7 +63,7 @@ class Known:
 
     def _each(self, most: int | None = None) -> Iterator[Sequence[tuple[Descriptor, tuple[ModelFile, ...]]]]:
         """Yield the images, at most so many: first those that were looked at before."""
-        for number in range(1 << 10 if most is None else most):
+        for number in islice(count(), most):
             if number == len(self._images):
                 layers = next(self._more, None)
                 if layers is None:
